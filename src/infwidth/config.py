@@ -1,0 +1,89 @@
+"""From a config mapping to the dataclass a component is built from: unknown keys, missing keys and wrong values fail.
+
+Components declare their settings as frozen dataclasses and know nothing of Hydra; the commands hand them plain
+mappings. Ranges that concern one key are declared on the field with :func:`key`; rules that join keys belong to the
+component.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+from infwidth.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def key(*, at_least: float | None = None, above: float | None = None, at_most: float | None = None, default: Any = dataclasses.MISSING):
+    """A dataclass field whose value (or, for a tuple, each of its values) must lie in the stated range."""
+    limits = {"at_least": at_least, "above": above, "at_most": at_most}
+    return dataclasses.field(default=default, metadata={k: v for k, v in limits.items() if v is not None})
+
+
+def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
+    """Build dataclass ``cls`` from a mapping found at the config path ``where``.
+
+    Raises ConfigError that names the key for an unknown or missing key, a wrong type and a value out of range.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{where} must be a group of keys ({_names(cls)}), not {mapping!r}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    unknown = [name for name in mapping if name not in fields]
+    if unknown:
+        raise ConfigError(f"{where}.{unknown[0]} is not a known key; {where} has: {_names(cls)}.")
+    values = {}
+    for name, field in fields.items():
+        path = f"{where}.{name}"
+        if name not in mapping:
+            if field.default is dataclasses.MISSING:
+                raise ConfigError(f"{path} is missing; give it a value.")
+            continue
+        value = _convert(hints[name], mapping[name], path)
+        _check_range(value, field.metadata, path)
+        values[name] = value
+    return cls(**values)
+
+
+def _names(cls) -> str:
+    return ", ".join(f.name for f in dataclasses.fields(cls))
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return load(hint, value, path)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, path)
+    if origin is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{path} is {value!r}; choose one of: {', '.join(map(str, arguments))}.")
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise ConfigError(f"{path} must be a list, not {value!r}.")
+        return tuple(_convert(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint in (bool, str) and isinstance(value, hint):
+        return value
+    wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[hint]
+    raise ConfigError(f"{path} must be {wanted}, not {value!r}.")
+
+
+def _check_range(value: Any, limits: Mapping[str, float], path: str) -> None:
+    for v in value if isinstance(value, tuple) else (value,):
+        if v is None:
+            continue
+        if "at_least" in limits and not v >= limits["at_least"]:
+            raise ConfigError(f"{path} is {v}; it must be at least {limits['at_least']}.")
+        if "above" in limits and not v > limits["above"]:
+            raise ConfigError(f"{path} is {v}; it must be greater than {limits['above']}.")
+        if "at_most" in limits and not v <= limits["at_most"]:
+            raise ConfigError(f"{path} is {v}; it must be at most {limits['at_most']}.")

@@ -1,0 +1,76 @@
+"""Reading files that came from elsewhere: checksums, extraction that cannot leave its folder, downloads."""
+
+import hashlib
+import shutil
+import socket
+import urllib.error
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from infwidth.errors import DataError
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """Hex digest of a file, read in blocks."""
+    digest = hashlib.new(algorithm)
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of every file in a zip archive, in order, each verified by its CRC.
+
+    Raises DataError for a truncated or damaged archive and for an entry that would leave the folder it is extracted to.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                parts = Path(info.filename.replace("\\", "/")).parts
+                if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in info.filename:
+                    raise DataError(f"{path} holds the entry {info.filename!r}, which would leave the folder it is extracted to; do not use this archive.")
+                if not info.is_dir():
+                    yield info.filename, archive.read(info)
+    except (zipfile.BadZipFile, EOFError, OSError) as e:
+        raise DataError(f"{path} is not a whole zip archive ({e}); delete it and fetch it again.") from e
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file at its official address with its official checksum."""
+
+    url: str
+    md5: str
+
+    @property
+    def filename(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+    def fetch(self, folder: Path) -> Path:
+        """Download into ``folder`` with progress; the file appears only once it is whole and verified.
+
+        Raises DataError if there is no connection or the checksum is wrong.
+        """
+        from torchvision.datasets.utils import download_url
+
+        target, partial = folder / self.filename, folder / f".{self.filename}.partial"
+        partial.unlink(missing_ok=True)
+        timeout = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(30)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            download_url(self.url, str(folder), partial.name)
+        except (urllib.error.URLError, OSError) as e:
+            partial.unlink(missing_ok=True)
+            raise DataError(f"{self.url} could not be downloaded ({getattr(e, 'reason', e)}).") from e
+        finally:
+            socket.setdefaulttimeout(timeout)
+        found = checksum(partial, "md5")
+        if found != self.md5:
+            partial.unlink()
+            raise DataError(f"{self.url} arrived with md5 {found} instead of {self.md5}; the download was discarded.")
+        shutil.move(partial, target)
+        return target

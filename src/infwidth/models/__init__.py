@@ -1,0 +1,121 @@
+"""The model families and how each is built from its config group; see :mod:`infwidth.models.contract` for what they share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from infwidth.config import key, load
+from infwidth.errors import ConfigError
+from infwidth.models import linear
+from infwidth.models.contract import Model
+from infwidth.models.kernels import Kernel, KernelMachine
+from infwidth.models.mlp import MLP
+from infwidth.parametrization import ABC, named, require_limit
+
+
+@dataclass(frozen=True)
+class ParametrizationConfig:
+    """conf/parametrization: a name, or 'custom' with its exponents."""
+
+    name: Literal["auto", "standard", "ntk", "mean_field", "mup", "custom"]
+    a: tuple[float, ...] | None = None
+    b: tuple[float, ...] | None = None
+    c: float | None = None
+
+    def build(self, auto: ABC, depth: int) -> ABC:
+        """The abc-parametrization for ``depth`` hidden layers; ``auto`` is the model's own."""
+        if self.name == "custom":
+            if self.a is None or self.b is None or self.c is None:
+                raise ConfigError("parametrization=custom needs parametrization.a, parametrization.b (one exponent per weight layer) and parametrization.c.")
+            abc = ABC(self.a, self.b, self.c)
+            if abc.depth != depth:
+                raise ConfigError(f"parametrization.a has {len(self.a)} exponents; a network of model.depth={depth} has {depth + 1} weight layers.")
+            return abc
+        if self.a is not None or self.b is not None:
+            raise ConfigError(f"parametrization={self.name} has its own a and b; use parametrization=custom to give them.")
+        return auto if self.name == "auto" else named(self.name, depth, self.c)
+
+
+@dataclass(frozen=True)
+class FiniteConfig:
+    """conf/model/finite.yaml"""
+
+    name: Literal["finite"]
+    width: int = key(at_least=1)
+    depth: int = key(at_least=1)
+    activation: Literal["linear", "relu"] = "linear"
+    sigma_u: float = key(above=0, default=1.0)
+    sigma_hidden: float = key(above=0, default=1.0)
+    sigma_v: float = key(at_least=0, default=1.0)
+    alpha: float = key(at_least=0, default=1.0)
+    change_of_basis: bool = True
+
+    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        abc = parametrization.build(named("mup", self.depth), self.depth)
+        if self.depth == 1 and self.activation == "linear":
+            net = linear.finite(self.width, inputs, outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype)
+            return linear.reduced(net) if self.change_of_basis else net
+        sigmas = (self.sigma_u, *[self.sigma_hidden] * (self.depth - 1), self.sigma_v)
+        return MLP(self.width, inputs, outputs, sigmas, self.alpha, abc, self.activation, generator, dtype)
+
+
+@dataclass(frozen=True)
+class MuLimitConfig:
+    """conf/model/mu_limit.yaml"""
+
+    name: Literal["mu_limit"]
+    depth: int = key(at_least=1)
+    activation: Literal["linear", "relu"] = "linear"
+    sigma_u: float = key(above=0, default=1.0)
+    sigma_v: float = key(at_least=0, default=1.0)
+    alpha: float = key(at_least=0, default=1.0)
+
+    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        if self.depth != 1 or self.activation != "linear":
+            raise ConfigError(
+                f"model=mu_limit is computable for one linear hidden layer only, not for model.depth={self.depth} with "
+                f"model.activation={self.activation}: the state of a deep or nonlinear mu-limit is not finite-dimensional. "
+                "The limit that is computable there is model=pi_limit, the limit of projected SGD."
+            )
+        require_limit(parametrization.build(named("mup", 1), 1), "mu", self.name)
+        return linear.mu_limit(inputs, outputs, self.sigma_u, self.sigma_v, self.alpha, dtype)
+
+
+@dataclass(frozen=True)
+class KernelConfig:
+    """conf/model/nngp_limit.yaml and ntk_limit.yaml"""
+
+    name: Literal["nngp_limit", "ntk_limit"]
+    depth: int = key(at_least=1)
+    activation: Literal["linear", "relu"] = "relu"
+    sigma_u: float = key(above=0, default=1.0)
+    sigma_v: float = key(at_least=0, default=1.0)
+    sigma_b: float = key(at_least=0, default=0.0)
+
+    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        if self.depth != 1:
+            raise ConfigError(f"model={self.name} has TP4's kernel of one hidden layer; model.depth must be 1, not {self.depth}.")
+        tangent = self.name == "ntk_limit"
+        auto = named("ntk", 1) if tangent else named("standard", 1, c=1)
+        require_limit(parametrization.build(auto, 1), "ntk" if tangent else "nngp", self.name)
+        return KernelMachine(Kernel(self.activation, tangent, self.sigma_u, self.sigma_v, self.sigma_b), inputs, outputs, dtype)
+
+
+MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": KernelConfig, "ntk_limit": KernelConfig}
+
+
+def build_model(
+    model: Mapping[str, Any],
+    parametrization: Mapping[str, Any],
+    inputs: int,
+    outputs: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> Model:
+    """A model from its config groups, for inputs of dimension ``inputs`` and ``outputs`` logits, on the CPU."""
+    if model.get("name") not in MODELS:
+        raise ConfigError(f"model.name is {model.get('name')!r}; choose one of: {', '.join(MODELS)}.")
+    config = load(MODELS[model["name"]], model, "model")
+    return config.build(load(ParametrizationConfig, parametrization, "parametrization"), inputs, outputs, generator, dtype)

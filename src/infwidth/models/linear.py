@@ -1,0 +1,216 @@
+"""The one-hidden-layer linear network f(x) = s V(Ux + alpha b), at finite width and in its mu-limit (TP4 sections 5-6).
+
+It is stored in mu-P's balanced form: U and V are the trained w^1 and w^2 of the abc-parametrization shifted to c = 0, so
+that one learning rate serves both and no power of the width appears in training; s = n^{-(a_1 + a_2)} is 1 for mu-P.
+Entries of U and V then have variance of order 1/n, which must not be read as the exponents of an abc-parametrization.
+
+As n -> infinity the columns of U, the rows of V and b stay in the span of their d + k independent Gaussian initial
+values. In coordinates with respect to them the limit *is* a finite network of width d + k, started at
+U = sigma_u [I; 0], V = sigma_v [0, I], b = 0. The same argument reduces any finite network wider than its span, exactly.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from infwidth.errors import ConfigError
+from infwidth.models.contract import Adapted, Cotangent, Model, Update
+from infwidth.parametrization import ABC
+
+
+class LinearUpdate(Update):
+    """Gradient of U as the product rowsᵀ inputs (rows R x m, inputs R x d; never formed unless smaller), of V and b dense."""
+
+    def __init__(self, rows: Tensor, inputs: Tensor, V: Tensor, b: Tensor):
+        self.rows, self.inputs, self.V, self.b = rows, inputs, V, b
+
+    @property
+    def U(self) -> Tensor:
+        """The gradient of U (m x d), formed."""
+        return self.rows.mT @ self.inputs
+
+    def norms(self) -> dict[str, Tensor]:
+        """Frobenius norms; that of U from the R x R Gram matrices of its factors where those are the smaller work."""
+        R, (m, d) = len(self.rows), (self.rows.shape[1], self.inputs.shape[1])
+        if R * (m + d) < m * d:
+            squared = ((self.rows @ self.rows.mT) * (self.inputs @ self.inputs.mT)).sum().clamp(min=0)
+            norm = squared.sqrt()
+        else:
+            norm = self.U.norm()
+        return {"U": norm, "V": self.V.norm(), "b": self.b.norm()}
+
+    def scaled(self, factors) -> "LinearUpdate":
+        return LinearUpdate(self.rows * factors["U"], self.inputs, self.V * factors["V"], self.b * factors["b"])
+
+
+class LinearNet(Model):
+    """f(x) = scale * V(Ux + alpha b).
+
+    U (m, d), V (k, m), b (m): initial values; m is the width, or the dimension of the span that training stays in.
+    alpha: bias multiplier; the gradient of b carries it too. scale: s above.
+    """
+
+    def __init__(self, U: Tensor, V: Tensor, b: Tensor, alpha: float = 1.0, scale: float = 1.0):
+        super().__init__()
+        self.U, self.V, self.b = nn.Parameter(U), nn.Parameter(V), nn.Parameter(b)
+        self.alpha, self.scale = alpha, scale
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """h = Ux + alpha b for x (..., d)."""
+        return torch.matmul(x, self.U.mT) + self.alpha * self.b
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * torch.matmul(self.hidden(x), self.V.mT)
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.hidden(x).detach()
+
+    @torch.no_grad()
+    def gradient(self, x: Tensor, cotangent: Tensor) -> LinearUpdate:
+        x, cotangent = x.flatten(0, -2), self.scale * cotangent.flatten(0, -2)
+        rows = cotangent @ self.V
+        return LinearUpdate(rows, x, cotangent.mT @ self.hidden(x), self.alpha * rows.sum(0))
+
+    @torch.no_grad()
+    def apply_update(self, update: LinearUpdate, rate: float, decay: float = 0.0) -> None:
+        keep = 1 - rate * decay
+        self.U.addmm_(update.rows.mT, update.inputs, beta=keep, alpha=-rate)
+        self.V.mul_(keep).sub_(update.V, alpha=rate)
+        self.b.mul_(keep).sub_(update.b, alpha=rate)
+
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedLinear":
+        return AdaptedLinear(self, support, cotangent, rate, steps, second_order)
+
+
+class AdaptedLinear(Adapted):
+    """A LinearNet adapted to each of T episodes without a copy of U per episode.
+
+    SGD moves U by multiples of outer products with the support inputs S, so the adapted matrix is U - EᵀS with E
+    (T, support, m) the accumulated readout errors. Activations then follow from those of the base network:
+    h'(x) = h(x) - (x Sᵀ + alpha^2) E.
+    """
+
+    def __init__(self, net: LinearNet, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool):
+        self.net, self.support, self.second_order = net, support, second_order
+        with torch.set_grad_enabled(second_order):
+            # Second order differentiates with respect to activations, from which the gradient of U follows as outer
+            # products; b acts through the activations, so it needs no leaf of its own.
+            self.support_hidden = self._leaf(net.hidden(support))
+            self.V0 = self._leaf(net.V)
+            gram = self._similarity(support)
+            h, self.V, self.E = self.support_hidden, self.V0, None
+            for _ in range(steps):
+                delta = rate * net.scale * cotangent(net.scale * torch.matmul(h, self.V.mT))
+                moved = torch.matmul(delta, self.V)
+                self.V = self.V - torch.matmul(delta.mT, h)
+                self.E = moved if self.E is None else self.E + moved
+                h = self.support_hidden - torch.matmul(gram, self.E)
+
+    def _leaf(self, x: Tensor) -> Tensor:
+        return x.detach().requires_grad_() if self.second_order else x.detach()
+
+    def _similarity(self, x: Tensor) -> Tensor:
+        return torch.matmul(x, self.support.mT) + self.net.alpha**2
+
+    def _hidden(self, query: Tensor, base: Tensor) -> Tensor:
+        return base if self.E is None else base - torch.matmul(self._similarity(query), self.E)
+
+    @torch.no_grad()
+    def __call__(self, query: Tensor) -> Tensor:
+        return self.net.scale * torch.matmul(self._hidden(query, self.net.hidden(query)), self.V.mT)
+
+    def linearized(self, query: Tensor):
+        return self._second_order(query) if self.second_order else self._first_order(query)
+
+    @torch.no_grad()
+    def _first_order(self, query: Tensor):
+        """The gradient at the adapted parameters, applied to the base ones."""
+        net, h = self.net, self._hidden(query, self.net.hidden(query))
+        outputs = net.scale * torch.matmul(h, self.V.mT)
+
+        def pullback(cotangent: Tensor) -> LinearUpdate:
+            delta = net.scale * cotangent
+            rows = torch.matmul(delta, self.V).flatten(0, 1)
+            return LinearUpdate(rows, query.flatten(0, 1), delta.flatten(0, 1).mT @ h.flatten(0, 1), net.alpha * rows.sum(0))
+
+        return outputs, pullback
+
+    def _second_order(self, query: Tensor):
+        """The gradient through the adaptation."""
+        net, base = self.net, self._leaf(self.net.hidden(query))
+        outputs = net.scale * torch.matmul(self._hidden(query, base), self.V.mT)
+
+        def pullback(cotangent: Tensor) -> LinearUpdate:
+            at_query, at_support, V = torch.autograd.grad(
+                outputs, (base, self.support_hidden, self.V0), cotangent, materialize_grads=True
+            )
+            rows = torch.cat([at_query.flatten(0, 1), at_support.flatten(0, 1)])
+            inputs = torch.cat([query.flatten(0, 1), self.support.flatten(0, 1)])
+            return LinearUpdate(rows, inputs, V, net.alpha * rows.sum(0))
+
+        return outputs.detach(), pullback
+
+
+def mu_limit(inputs: int, outputs: int, sigma_u: float, sigma_v: float, alpha: float = 1.0, dtype: torch.dtype = torch.float32) -> LinearNet:
+    """The mu-limit itself, in coordinates with respect to the initial Gaussians: no sampling and no width.
+
+    With sigma_v = 0 the last ``outputs`` coordinates never move and are left out.
+    """
+    U, V = torch.eye(inputs, dtype=dtype) * sigma_u, torch.zeros(outputs, inputs, dtype=dtype)
+    if sigma_v:
+        U = torch.cat([U, torch.zeros(outputs, inputs, dtype=dtype)])
+        V = torch.cat([V, torch.eye(outputs, dtype=dtype) * sigma_v], dim=1)
+    return LinearNet(U, V, torch.zeros(len(U), dtype=dtype), alpha)
+
+
+def sampled(limit: LinearNet, width: int, generator: torch.Generator, omega: Tensor | None = None) -> LinearNet:
+    """A width-n network drawn from a mu-limit, at any moment of its training; it approaches it at rate n^{-1/2}.
+
+    omega (width, m): the Gaussians of the basis, if they are to be given.
+    """
+    m = limit.U.shape[0]
+    if omega is None:
+        omega = torch.randn(width, m, generator=generator, dtype=limit.U.dtype)
+    omega = omega / math.sqrt(width)
+    with torch.no_grad():
+        return LinearNet(omega @ limit.U, limit.V @ omega.mT, omega @ limit.b, limit.alpha, limit.scale)
+
+
+def finite(
+    width: int,
+    inputs: int,
+    outputs: int,
+    sigma_u: float,
+    sigma_v: float,
+    alpha: float,
+    abc: ABC,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> LinearNet:
+    """A width-n network in an abc-parametrization of depth 1: w^1 ~ sigma_u N(0, n^{-2b_1}), w^2 ~ sigma_v N(0, n^{-2b_2}), b = 0.
+
+    Raises ConfigError if the parametrization is of another depth.
+    """
+    if abc.depth != 1:
+        raise ConfigError(f"the linear network has one hidden layer, the parametrization is given for {abc.depth}.")
+    shifted = abc.shifted(abc.c / 2)
+    first, readout = shifted.layer(1, width), shifted.layer(2, width)
+    U = torch.randn(width, inputs, generator=generator, dtype=dtype) * (sigma_u * first.init_std)
+    V = torch.randn(outputs, width, generator=generator, dtype=dtype) * (sigma_v * readout.init_std)
+    return LinearNet(U, V, torch.zeros(width, dtype=dtype), alpha, first.multiplier * readout.multiplier)
+
+
+def reduced(net: LinearNet) -> LinearNet:
+    """The same network in an orthonormal basis of the span its training stays in: width 8192 at the cost of d + k.
+
+    The span is that of the columns of U, the rows of V and b; zero V and b are left out of it. Gradients, their
+    norms and outputs are unchanged, so every f_t is. A network no wider than its span is returned as it is.
+    """
+    with torch.no_grad():
+        parts = [net.U, *([net.V.mT] if net.V.any() else []), *([net.b[:, None]] if net.b.any() else [])]
+        span = torch.cat(parts, dim=1)
+        if span.shape[0] <= span.shape[1]:
+            return net
+        Q = torch.linalg.qr(span.double()).Q.to(net.U.dtype)
+        return LinearNet(Q.mT @ net.U, net.V @ Q, Q.mT @ net.b, net.alpha, net.scale)

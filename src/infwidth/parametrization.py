@@ -1,0 +1,185 @@
+"""abc-parametrizations: exponents, stability, training regime and the scaling of a layer (TP4 sections 2-3).
+
+A network of L hidden layers of width n has weights W^l = n^{-a_l} w^l with w^l ~ N(0, n^{-2 b_l}), trained by SGD on
+w^l with learning rate eta n^{-c}. Tuples hold the exponents of layers 1..L+1.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Rational
+
+from infwidth.errors import ConfigError
+
+HALF = Fraction(1, 2)
+NAMED = ("standard", "ntk", "mean_field", "mup")
+
+
+def exact(x: float | Rational) -> Rational:
+    """Exponents decide by equality, so decimals such as 0.5 or 0.3333333333 are read as the fraction they mean."""
+    return x if isinstance(x, Rational) else Fraction(x).limit_denominator(10_000)
+
+
+@dataclass(frozen=True)
+class LayerScaling:
+    """What a layer looks like at one width: W = multiplier * w, w ~ N(0, init_std^2), rate eta * learning_rate_scale."""
+
+    multiplier: float
+    init_std: float
+    learning_rate_scale: float
+
+
+@dataclass(frozen=True)
+class ABC:
+    """An abc-parametrization of a network with ``depth`` hidden layers.
+
+    a, b: exponents of layers 1..depth+1 (readout last); c: exponent of the learning rate; name: for messages only.
+    Raises ConfigError if the lengths differ or there is no hidden layer.
+    """
+
+    a: tuple[Rational, ...]
+    b: tuple[Rational, ...]
+    c: Rational
+    name: str = "custom"
+
+    def __post_init__(self):
+        object.__setattr__(self, "a", tuple(exact(x) for x in self.a))
+        object.__setattr__(self, "b", tuple(exact(x) for x in self.b))
+        object.__setattr__(self, "c", exact(self.c))
+        if len(self.a) != len(self.b) or len(self.a) < 2:
+            raise ConfigError(
+                f"parametrization.a has {len(self.a)} and parametrization.b {len(self.b)} exponents; "
+                "both need one for every weight layer: the hidden layers and the readout."
+            )
+
+    @property
+    def depth(self) -> int:
+        return len(self.a) - 1
+
+    def shifted(self, theta: float | Rational) -> "ABC":
+        """The shift symmetry: (a_l + theta, b_l - theta, c - 2 theta) has the same f_t at every t."""
+        theta = exact(theta)
+        return ABC(tuple(x + theta for x in self.a), tuple(x - theta for x in self.b), self.c - 2 * theta, self.name)
+
+    def same_training(self, other: "ABC") -> bool:
+        """Whether the two differ by a shift only."""
+        mine, theirs = self.shifted(self.c / 2), other.shifted(other.c / 2)
+        return (mine.a, mine.b) == (theirs.a, theirs.b)
+
+    def r(self, layer: int | None = None) -> Rational:
+        """How slowly features move: Delta x^L = Theta(n^{-r}). With ``layer`` l, r_l, the same for Delta x^l."""
+        last = self.depth if layer is None else layer
+        if not 1 <= last <= self.depth:
+            raise ConfigError(f"r_l is defined for the hidden layers 1..{self.depth}, not for {last}.")
+        a, b = self.a[-1], self.b[-1]
+        slowest = min(2 * self.a[l - 1] + (1 if l == 1 else 0) for l in range(1, last + 1))
+        return min(a + b, 2 * a + self.c) + self.c - 1 + slowest
+
+    def layer(self, layer: int, width: int) -> LayerScaling:
+        """Multiplier, initial standard deviation and learning-rate scale of weight layer 1..depth+1 at a width."""
+        n = float(width)
+        return LayerScaling(n ** -float(self.a[layer - 1]), n ** -float(self.b[layer - 1]), n ** -float(self.c))
+
+
+@dataclass(frozen=True)
+class Classification:
+    """stable, nontrivial, regime ('feature learning', 'kernel', 'trivial', 'unstable') and why, in words.
+
+    kernel_layers: in the kernel regime, the weight layers whose movement changes f in the limit.
+    """
+
+    stable: bool
+    nontrivial: bool
+    regime: str
+    reason: str
+    kernel_layers: tuple[int, ...] = ()
+
+
+def classify(abc: ABC) -> Classification:
+    """The Dynamical Dichotomy (TP4 Theorem 3.3 and Corollary 3.4 as design section 3.1 states them)."""
+    a, b, c, r = abc.a[-1], abc.b[-1], abc.c, abc.r()
+    faults = []
+    if abc.a[0] + abc.b[0] != 0:
+        faults.append(f"a_1 + b_1 = {abc.a[0] + abc.b[0]} instead of 0: the first activations do not start of order 1")
+    for l in range(2, abc.depth + 1):
+        if abc.a[l - 1] + abc.b[l - 1] != HALF:
+            faults.append(f"a_{l} + b_{l} = {abc.a[l - 1] + abc.b[l - 1]} instead of 1/2: the activations of layer {l} do not start of order 1")
+    if a + b < HALF:
+        faults.append(f"a + b of the readout = {a + b} < 1/2: the logits explode at initialisation")
+    if r < 0:
+        faults.append(f"r = {r} < 0: the features explode in training")
+    if 2 * a + c < 1:
+        faults.append(f"2a + c of the readout = {2 * a + c} < 1: the readout's own update makes the logits explode")
+    if a + b + r < 1:
+        faults.append(f"a + b + r of the readout = {a + b + r} < 1: moving features make the logits explode")
+    if faults:
+        return Classification(False, False, "unstable", "unstable because " + "; ".join(faults))
+    if a + b + r != 1 and 2 * a + c != 1:
+        return Classification(
+            True, False, "trivial", f"stable but trivial: a + b + r = {a + b + r} and 2a + c = {2 * a + c} of the readout both exceed 1, so f stays where it began"
+        )
+    if r == 0:
+        return Classification(True, True, "feature learning", "stable and nontrivial with r = 0: features move by order 1 in the limit")
+    layers = []
+    if a + b + r == 1:
+        slowest = r - (min(a + b, 2 * a + c) + c - 1)
+        layers = [l for l in range(1, abc.depth + 1) if 2 * abc.a[l - 1] + (1 if l == 1 else 0) == slowest]
+    if 2 * a + c == 1:
+        layers.append(abc.depth + 1)
+    return Classification(
+        True, True, "kernel", f"stable and nontrivial with r = {r} > 0: features freeze as n^-{r} and training is kernel gradient descent", tuple(layers)
+    )
+
+
+def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
+    """A named abc-parametrization for ``depth`` hidden layers (the table of design section 3.1).
+
+    c overrides the learning-rate exponent (standard has two customary ones, 0 and 1; its default here is 0).
+    Raises ConfigError for an unknown name, and for mean_field with more than one hidden layer.
+    """
+    if depth < 1:
+        raise ConfigError(f"model.depth is {depth}; an abc-parametrization needs at least one hidden layer.")
+    inner = depth - 1
+    if name == "standard":
+        a, b, exponent = (0,) * (depth + 1), (0,) + (HALF,) * depth, 0
+    elif name == "ntk":
+        a, b, exponent = (0,) + (HALF,) * depth, (0,) * (depth + 1), 0
+    elif name == "mup":
+        a, b, exponent = (-HALF,) + (0,) * inner + (HALF,), (HALF,) * (depth + 1), 0
+    elif name == "mean_field":
+        if depth != 1:
+            raise ConfigError(f"parametrization=mean_field exists for one hidden layer only, not for model.depth={depth}; mup is its extension to depth.")
+        a, b, exponent = (0, 1), (0, 0), -1
+    else:
+        raise ConfigError(f"parametrization {name!r} is not known; choose one of: {', '.join(NAMED)}, custom.")
+    return ABC(a, b, exponent if c is None else c, name)
+
+
+def limit_of(abc: ABC) -> str:
+    """The infinite-width limit of an abc-parametrization: 'nngp', 'ntk', 'mu', or a sentence on why it has none of these names."""
+    found = classify(abc)
+    if found.regime == "kernel":
+        if found.kernel_layers == (abc.depth + 1,):
+            return "nngp"
+        if len(found.kernel_layers) == abc.depth + 1:
+            return "ntk"
+        return f"{found.reason}, with the tangent kernel of layers {', '.join(map(str, found.kernel_layers))} alone"
+    if found.regime == "feature learning" and abc.same_training(named("mup", abc.depth)):
+        return "mu"
+    return found.reason
+
+
+def require_limit(abc: ABC, limit: str, model: str) -> None:
+    """Raise ConfigError unless the limit model (named ``model`` in the config) is the limit of the parametrization."""
+    actual = limit_of(abc)
+    if actual == limit:
+        return
+    suited = {
+        "nngp": "standard with parametrization.c=1 at depth 1",
+        "ntk": "ntk",
+        "mu": "mup (or mean_field, the same at depth 1)",
+    }[limit]
+    model_of = {"nngp": "its limit is model=nngp_limit", "ntk": "its limit is model=ntk_limit", "mu": "its limit is model=mu_limit"}
+    raise ConfigError(
+        f"model={model} is not the limit of parametrization={abc.name} (c = {abc.c}): {model_of.get(actual, actual)}. "
+        f"Use parametrization=auto or {suited}."
+    )
