@@ -23,20 +23,21 @@ def key(*, at_least: float | None = None, above: float | None = None, at_most: f
 
 
 def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
-    """Build dataclass ``cls`` from a mapping found at the config path ``where``.
+    """Build dataclass ``cls`` from a mapping found at the config path ``where`` ('' for the whole config).
 
     Raises ConfigError that names the key for an unknown or missing key, a wrong type and a value out of range.
     """
+    place = where or "the config"
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{where} must be a group of keys ({_names(cls)}), not {mapping!r}.")
+        raise ConfigError(f"{place} must be a group of keys ({_names(cls)}), not {mapping!r}.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     unknown = [name for name in mapping if name not in fields]
     if unknown:
-        raise ConfigError(f"{where}.{unknown[0]} is not a known key; {where} has: {_names(cls)}.")
+        raise ConfigError(f"{_join(where, unknown[0])} is not a known key; {place} has: {_names(cls)}.")
     values = {}
     for name, field in fields.items():
-        path = f"{where}.{name}"
+        path = _join(where, name)
         if name not in mapping:
             if field.default is dataclasses.MISSING:
                 raise ConfigError(f"{path} is missing; give it a value.")
@@ -47,6 +48,10 @@ def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
     return cls(**values)
 
 
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
 def _names(cls) -> str:
     return ", ".join(f.name for f in dataclasses.fields(cls))
 
@@ -55,6 +60,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return load(hint, value, path)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{path} must be a group of keys, not {value!r}.")
+        return dict(value)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None

@@ -5,7 +5,6 @@ Order: the prepared cache, the archive or tree in <root>/raw or in the mirror, t
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,12 +27,13 @@ class OmniglotConfig:
 
 @dataclass(frozen=True)
 class Entry:
-    """One dataset: its config, a version to raise when preparation changes, and how its arrays are made.
+    """One dataset: its config, what kind of task it serves, a version to raise when preparation changes, and its maker.
 
     make(config, root, mirror) returns arrays and manifest.
     """
 
     config: type
+    kind: str
     version: int
     make: Callable[[Any, Path, Path | None], tuple[dict[str, np.ndarray], dict]]
 
@@ -47,8 +47,8 @@ def _make_glyphs(config: glyphs.GlyphsConfig, root: Path, mirror: Path | None):
 
 
 CATALOG = {
-    "omniglot": Entry(OmniglotConfig, 1, _make_omniglot),
-    "glyphs": Entry(glyphs.GlyphsConfig, 1, _make_glyphs),
+    "omniglot": Entry(OmniglotConfig, "few-shot images", 1, _make_omniglot),
+    "glyphs": Entry(glyphs.GlyphsConfig, "few-shot images", 1, _make_glyphs),
 }
 
 
@@ -70,22 +70,22 @@ def _located(name: str, find: Callable, download: Callable, root: Path, mirror: 
         ) from e
 
 
-def obtain(data: Mapping[str, Any], root: Path, mirror: Path | None = None) -> Prepared:
+def obtain(data: Mapping[str, Any]) -> Prepared:
     """The prepared dataset of a data config group, from the cache or made now.
 
-    root: the data folder (prepared arrays in root/prepared, downloads in root/raw); mirror: a folder with the files,
-    by default the one DATA_MIRROR names. Raises ConfigError for an unknown name or key, DataError otherwise.
+    data.root is the data folder (prepared arrays in root/prepared, downloads in root/raw), data.mirror a folder that
+    has the files already, or null. Raises ConfigError for an unknown name or key, DataError otherwise.
     """
+    data = dict(data)
+    root, mirror = Path(data.pop("root", "data")), data.pop("mirror", None)
     name = data.get("name")
     if name not in CATALOG:
         raise ConfigError(f"data.name is {name!r}; choose one of: {', '.join(CATALOG)}.")
     entry = CATALOG[name]
     config = load(entry.config, data, "data")
-    if mirror is None and os.environ.get("DATA_MIRROR"):
-        mirror = Path(os.environ["DATA_MIRROR"])
     spec = json.dumps([entry.version, asdict(config)], sort_keys=True)
-    folder = Path(root) / "prepared" / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
+    folder = root / "prepared" / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
     if folder.exists():
         return read(folder)
-    arrays, manifest = entry.make(config, Path(root), mirror)
-    return write(folder, arrays, {"name": name, **manifest})
+    arrays, manifest = entry.make(config, root, Path(mirror) if mirror else None)
+    return write(folder, arrays, {"name": name, "kind": entry.kind, **manifest})

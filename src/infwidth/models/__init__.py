@@ -15,7 +15,7 @@ from infwidth.models.mlp import MLP
 from infwidth.parametrization import ABC, named, require_limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ParametrizationConfig:
     """conf/parametrization: a name, or 'custom' with its exponents."""
 
@@ -38,7 +38,7 @@ class ParametrizationConfig:
         return auto if self.name == "auto" else named(self.name, depth, self.c)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FiniteConfig:
     """conf/model/finite.yaml"""
 
@@ -61,7 +61,7 @@ class FiniteConfig:
         return MLP(self.width, inputs, outputs, sigmas, self.alpha, abc, self.activation, generator, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MuLimitConfig:
     """conf/model/mu_limit.yaml"""
 
@@ -83,7 +83,7 @@ class MuLimitConfig:
         return linear.mu_limit(inputs, outputs, self.sigma_u, self.sigma_v, self.alpha, dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KernelConfig:
     """conf/model/nngp_limit.yaml and ntk_limit.yaml"""
 
@@ -103,6 +103,9 @@ class KernelConfig:
         return KernelMachine(Kernel(self.activation, tangent, self.sigma_u, self.sigma_v, self.sigma_b), inputs, outputs, dtype)
 
 
+AUTO = {"finite": "mup", "mu_limit": "mup", "nngp_limit": "standard", "ntk_limit": "ntk"}
+"""What parametrization=auto means for each model."""
+
 MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": KernelConfig, "ntk_limit": KernelConfig}
 
 
@@ -119,3 +122,8 @@ def build_model(
         raise ConfigError(f"model.name is {model.get('name')!r}; choose one of: {', '.join(MODELS)}.")
     config = load(MODELS[model["name"]], model, "model")
     return config.build(load(ParametrizationConfig, parametrization, "parametrization"), inputs, outputs, generator, dtype)
+
+
+def resolved_parametrization(model: Mapping[str, Any], parametrization: Mapping[str, Any]) -> str:
+    """The parametrization's name, with 'auto' replaced by the model's own."""
+    return AUTO[model["name"]] if parametrization["name"] == "auto" else parametrization["name"]

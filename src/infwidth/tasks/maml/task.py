@@ -16,7 +16,7 @@ from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotange
 from infwidth.tasks.maml.episodes import Episodes, Pool, Shape, vectorised
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AdaptationConfig:
     """The inner loop: steps of SGD at a rate on the mean support loss; order of the meta-gradient through them."""
 
@@ -26,7 +26,7 @@ class AdaptationConfig:
     order: Literal["first", "second"] = "first"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MAMLConfig:
     """conf/task/maml_omniglot.yaml"""
 
@@ -37,7 +37,7 @@ class MAMLConfig:
     meta_batch: int = key(at_least=1)
     steps_per_epoch: int = key(at_least=1)
     evaluation_episodes: int = key(at_least=1)
-    adaptation: AdaptationConfig = None
+    adaptation: AdaptationConfig
     reduction: Literal["sum", "mean"] = "sum"
     episodes: Literal["vectorised", "learn2learn"] = "vectorised"
     probe_classes: int = key(at_least=2, default=10)

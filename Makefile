@@ -1,0 +1,58 @@
+# Every target sets itself up on first use. `make help` lists them.
+
+PYTHON ?= python3
+SCALE  ?= cpu
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(FORCE),force=true) $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml clean-demo
+
+help: ## this list
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
+	@echo
+	@echo 'Options: SCALE=demo|cpu|paper SEEDS=3 DATA=omniglot FORCE=1 ARGS="key=value ..." DATA_MIRROR=folder PYTHON=python3.11'
+
+setup: $(READY) ## the environment in .venv, from pinned requirements
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' || \
+		{ echo "error: $(PYTHON) is not Python 3.10 to 3.12; name one, such as: make setup PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## everything on embedded data in minutes: results/demo/index.html
+	$(BIN)/python -m infwidth.reproduce experiment=maml scale=demo $(ARGS)
+
+test: $(READY) ## the default tests, under 5 minutes
+	$(BIN)/python -m pytest -q -m "not slow and not realdata"
+
+test-slow: $(READY) ## statistics over many draws, and real data where DATA_MIRROR has it
+	$(BIN)/python -m pytest -q -m "slow or realdata"
+
+golden: $(READY) ## the recorded numbers only (GOLDEN_DIR=folder for others)
+	$(BIN)/python -m pytest -q -m golden
+
+data: $(READY) ## download, verify and prepare the datasets (or from DATA_MIRROR)
+	$(BIN)/python -m infwidth.prepare
+
+reproduce-%: $(READY) ## a published experiment: make reproduce-maml SCALE=paper SEEDS=3
+	$(BIN)/python -m infwidth.reproduce experiment=$* $(OPTIONS)
+
+reproduce-all: $(READY) ## all experiments
+	for experiment in experiments/*/; do $(BIN)/python -m infwidth.reproduce experiment=$$(basename $$experiment) $(OPTIONS) || exit 1; done
+
+report: $(READY) ## results/index.html from runs.csv and the local runs
+	$(BIN)/python -m infwidth.report
+
+wandb-sync: $(READY) ## upload the runs that W&B kept offline
+	@set -- $$(find results -type d -name 'offline-run-*'); \
+		if [ $$# -eq 0 ]; then echo "No offline runs in results."; else $(BIN)/wandb sync "$$@"; fi
+
+bench-maml: $(READY) ## meta-batches and episodes per second beside learn2learn's
+	$(BIN)/python benchmarks/maml.py

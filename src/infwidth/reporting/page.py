@@ -1,0 +1,76 @@
+"""The report page: one HTML file that opens from disk without a network."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --paper: #ffffff; --soft: #5f6670; --line: #d9dde2; --mark: #8a5a00; --markpaper: #fff4dc; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #16181c; --soft: #a3abb6; --line: #3a3f47; --mark: #ffd27a; --markpaper: #3a2e12; } }
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.5rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
+p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .6rem 0; }
+pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; }
+.scale { background: var(--markpaper); color: var(--mark); padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600; }
+@media print { body { max-width: none; } h2 { break-after: avoid; } img, table { break-inside: avoid; } }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment on the page. figures: paths with what they show; notes: sentences below the table."""
+
+    title: str
+    claim: str
+    command: str
+    table: pd.DataFrame
+    scales: Sequence[str]
+    figures: Sequence[tuple[Path, str]]
+    notes: Sequence[str] = field(default_factory=list)
+    provenance: str = ""
+
+
+SCALE_MARKS = {
+    "demo": "demo scale: generated data, shows that everything works, reproduces nothing",
+    "cpu": "cpu scale: real data, fewer steps than published",
+}
+
+
+def _table(frame: pd.DataFrame) -> str:
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in frame.columns)
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row) + "</tr>" for row in frame.values.tolist())
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _section(section: Section) -> str:
+    marks = "".join(f'<p><span class="scale">{html.escape(SCALE_MARKS[s])}</span></p>' for s in section.scales if s in SCALE_MARKS)
+    figures = "".join(
+        f'<figure style="margin:0"><img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
+        f'<figcaption class="soft">{html.escape(text)}</figcaption></figure>'
+        for path, text in section.figures
+    )
+    notes = "".join(f'<p class="soft">{html.escape(n)}</p>' for n in section.notes)
+    return (
+        f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}"
+        f'<p>Made by</p><pre>{html.escape(section.command)}</pre><p class="soft">{html.escape(section.provenance)}</p></section>'
+    )
+
+
+def write(path: Path, sections: Sequence[Section]) -> None:
+    """Write the page with a section per experiment."""
+    body = "".join(map(_section, sections)) or "<p>No experiment has finished runs yet.</p>"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>infwidth: results</title><style>{STYLE}</style></head><body><h1>infwidth: results</h1>"
+        '<p class="soft">Infinitely wide neural networks that learn features, beside the finite networks they are limits of. '
+        "Every number comes from run directories; accuracies in per cent, ± is the standard deviation over seeds.</p>"
+        f"{body}</body></html>\n"
+    )

@@ -1,0 +1,100 @@
+"""A published experiment: run the rows that are missing, then write its report. `python -m infwidth.reproduce experiment=maml`"""
+
+import itertools
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra
+import pandas as pd
+from omegaconf import DictConfig
+
+from infwidth import report, train
+from infwidth.command import COMMANDS, composed, plain, sentences
+from infwidth.config import key, load
+from infwidth.errors import ConfigError, InfwidthError
+from infwidth.reporting.experiment import Recipe, read_recipe
+from infwidth.training.logging import WandbReport
+from infwidth.training.trainer import Interrupted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceConfig:
+    """conf/reproduce.yaml"""
+
+    experiment: str
+    scale: Literal["demo", "cpu", "paper"]
+    seeds: int | None = key(at_least=1)
+    rows: tuple[str, ...] | None
+    data: str | None
+    force: bool
+    overrides: tuple[str, ...]
+
+
+def planned(chosen: ReproduceConfig, recipe: Recipe) -> list[dict[str, Any]]:
+    """The configs of all runs, seed by seed, so that an early stop leaves whole seeds."""
+    scale = getattr(recipe, chosen.scale)
+    rows = chosen.rows or scale.rows or recipe.rows
+    unknown = [r for r in rows if r not in recipe.rows]
+    if unknown:
+        raise ConfigError(f"rows has {unknown[0]!r}, which experiment {chosen.experiment} does not have; it has: {', '.join(recipe.rows)}.")
+    common = [f"scale={chosen.scale}", f"force={str(chosen.force).lower()}", *([f"data={chosen.data}"] if chosen.data else []), *chosen.overrides]
+    runs = []
+    for seed, row in itertools.product(range(chosen.seeds or scale.seeds), rows):
+        base = [f"experiment={chosen.experiment}/{row}", f"seed={seed}", *common]
+        candidates = composed("train", base)["candidates"] if scale.candidates else {}
+        for values in itertools.product(*candidates.values()):
+            runs.append(composed("train", [*base, *(f"{k}={v}" for k, v in zip(candidates, values, strict=True))]))
+    return runs
+
+
+def carry_out(runs: list[dict[str, Any]]) -> list[str]:
+    """Run them one after another; returns the messages of those that failed. A failed run does not stop the others."""
+    failures, started, worked = [], time.monotonic(), 0
+    for i, config in enumerate(runs):
+        before = time.monotonic()
+        try:
+            train.run(config)
+        except Interrupted as e:
+            raise Interrupted(f"{e} {i} of {len(runs)} runs are done.") from None
+        except InfwidthError as e:
+            failures.append(f"{config['row']} seed {config['seed']}: {e}")
+            print(f"error: {failures[-1]}", file=sys.stderr, flush=True)
+        if time.monotonic() - before > 0.5:  # a skipped run says nothing about the time of the others
+            worked += 1
+        if worked:
+            left = (time.monotonic() - started) / worked * (len(runs) - i - 1)
+            print(f"[{i + 1}/{len(runs)} runs, at most about {left / 60:.0f} min left]", flush=True)
+    return failures
+
+
+@hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")
+@sentences
+def main(config: DictConfig) -> None:
+    chosen = load(ReproduceConfig, plain(config), "")
+    folder = report.EXPERIMENTS / chosen.experiment
+    recipe = read_recipe(folder)
+    if recipe is None:
+        known = ", ".join(sorted(p.parent.name for p in report.EXPERIMENTS.glob("*/recipe.yaml")))
+        raise ConfigError(f"experiment {chosen.experiment!r} is not known; choose one of: {known}.")
+    runs = planned(chosen, recipe)
+    try:
+        failures = carry_out(runs)
+    except Interrupted as e:
+        print(e, file=sys.stderr, flush=True)
+        sys.exit(130)
+    results = Path(runs[0]["paths"]["results"])
+    sections = {s.title: s for s in report.write(results, chosen.experiment)}
+    section = sections[recipe.title]
+    with pd.option_context("display.width", 250):
+        print(f"\n{section.table.to_string(index=False)}\n\nTable and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
+    if runs[0]["logger"]["name"] == "wandb":
+        WandbReport(runs[0]["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures)
+    if failures:
+        raise InfwidthError(f"{len(failures)} of {len(runs)} runs failed: {'; '.join(failures)}")
+
+
+if __name__ == "__main__":
+    main()

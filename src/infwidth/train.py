@@ -1,0 +1,171 @@
+"""One run: `python -m infwidth.train task=maml_omniglot model=mu_limit`. Every key is documented in conf/."""
+
+import datetime
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+from infwidth.command import CONF, plain, sentences
+from infwidth.config import key, load
+from infwidth.data.catalog import obtain
+from infwidth.errors import ConfigError
+from infwidth.models import build_model, resolved_parametrization
+from infwidth.seeding import stream
+from infwidth.tasks import build_task
+from infwidth.training import provenance
+from infwidth.training.logging import NoLogger, WandbLogger
+from infwidth.training.run_directory import RunDirectory, run_id
+from infwidth.training.trainer import Interrupted, Trainer, TrainerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerConfig:
+    """conf/logger"""
+
+    name: Literal["wandb", "none"]
+    project: str = "infwidth"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsConfig:
+    """conf/train.yaml: paths"""
+
+    results: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """conf/train.yaml"""
+
+    name: str
+    row: str | None
+    seed: int = key(at_least=0)
+    scale: Literal["demo", "cpu", "paper"] = "cpu"
+    force: bool = False
+    task: dict[str, Any]
+    data: dict[str, Any]
+    model: dict[str, Any]
+    parametrization: dict[str, Any]
+    trainer: TrainerConfig
+    candidates: dict[str, Any]
+    logger: LoggerConfig
+    paths: PathsConfig
+
+
+def run(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out the run of a plain config, or skip it if it is finished; returns its summary.
+
+    Raises InfwidthError for everything a user can mend, and Interrupted when asked to stop, with the state saved.
+    """
+    chosen = load(RunConfig, config, "")
+    device = _device(chosen.trainer)
+    dtype = getattr(torch, chosen.trainer.dtype)
+    data = obtain(chosen.data)
+    task = build_task(chosen.task, data, chosen.seed, device, dtype)
+    model = build_model(chosen.model, chosen.parametrization, task.inputs, task.outputs, stream(chosen.seed, "model"), dtype)
+    deciding = _deciding(config, data.checksum)
+    identity = run_id(deciding)
+    directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
+    if chosen.force:
+        directory.clear()
+    summary = directory.summary()
+    label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
+    if summary.get("status") in ("finished", "diverged"):
+        print(f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True)
+        return summary
+    directory.create(config)
+    provenance.reset_peak_memory()
+    started, logger, outcome = time.time(), NoLogger(), {"status": "failed"}
+    try:
+        logger = _logger(chosen, config, directory, identity, label)
+        outcome = Trainer(chosen.trainer, task, model.to(device), directory, identity, label, logger).fit()
+    except (Interrupted, KeyboardInterrupt):
+        outcome = {"status": "interrupted"}
+        raise Interrupted(f"{label} was interrupted; its state is in {directory.path}. Run the same command again to resume.") from None
+    finally:
+        # Joblib reuses its workers, so a W&B run left open would swallow the next one's metrics.
+        logger.finish(outcome.get("metrics", {}), failed=outcome["status"] != "finished")
+        summary = {
+            "id": identity, "name": chosen.name, "row": chosen.row, "seed": chosen.seed, "scale": chosen.scale, **outcome,
+            "parametrization": resolved_parametrization(chosen.model, chosen.parametrization),
+            "data": {"name": data.manifest["name"], "label": data.manifest["label"], "checksum": data.checksum},
+            "provenance": {
+                "commit": provenance.commit(), "hardware": provenance.hardware(device), "versions": provenance.versions(),
+                "wall_seconds": round(time.time() - started, 2), "peak_memory_bytes": provenance.peak_memory_bytes(),
+                "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            },
+        }  # fmt: skip
+        directory.write_summary(summary)
+    directory.forget_progress()
+    print(_sentence(label, summary, directory), flush=True)
+    return summary
+
+
+def _device(trainer: TrainerConfig) -> torch.device:
+    if trainer.threads:
+        torch.set_num_threads(trainer.threads)
+    name = trainer.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        raise ConfigError(f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a GPU.") from e
+    return device
+
+
+def _deciding(config: Mapping[str, Any], data_checksum: str) -> dict[str, Any]:
+    """What decides the numbers: not paths, not the logger, not the device, not under which name or scale it was asked for."""
+    trainer = {k: v for k, v in config["trainer"].items() if k not in TrainerConfig.NOT_DECIDING}
+    parts = {part: config[part] for part in ("task", "model", "parametrization", "seed")}
+    return {**parts, "trainer": trainer, "data": data_checksum}
+
+
+def _label(chosen: RunConfig) -> str:
+    width = f" width {chosen.model['width']}" if "width" in chosen.model else ""
+    return f"{chosen.task['name']} {chosen.model['name']}{width} {chosen.parametrization['name']}"
+
+
+def _logger(chosen: RunConfig, config: Mapping[str, Any], directory: RunDirectory, identity: str, label: str):
+    if chosen.logger.name == "none":
+        return NoLogger()
+    settings = asdict(chosen.logger)
+    return WandbLogger(
+        project=settings["project"], entity=settings["entity"], mode=settings["mode"],
+        tags=[chosen.task["name"], chosen.model["name"], f"scale-{chosen.scale}", *settings["tags"]],
+        folder=directory.path, group=chosen.name, name=label, job_type="train", run=identity, config=config,
+    )  # fmt: skip
+
+
+def _sentence(label: str, summary: Mapping[str, Any], directory: RunDirectory) -> str:
+    where = f"in {summary['provenance']['wall_seconds']:.0f} s, {directory.path}"
+    if summary["status"] == "diverged":
+        return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
+    metrics = summary["metrics"]
+    error = metrics.get("test/accuracy_standard_error")
+    return f"{label}: test accuracy {metrics['test/accuracy']:.2f} %" + (f" ± {error:.2f}" if error else "") + f" at epoch {summary['best_epoch']}, {where}"
+
+
+@hydra.main(config_path=CONF, config_name="train", version_base="1.3")
+@sentences
+def main(config: DictConfig) -> None:
+    try:
+        run(plain(config))
+    except Interrupted as e:
+        print(e, file=sys.stderr, flush=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""A run's folder results/runs/<experiment>/<id>/ and the id: a hash of what decides the numbers (design section 7)."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from infwidth.errors import OutputError
+from infwidth.training.checkpoints import LAST, PREVIOUS
+
+CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS = "config.yaml", "metrics.jsonl", "summary.json", "features.npz", "checkpoints"
+
+
+def run_id(deciding: Mapping[str, Any]) -> str:
+    """Twelve hex digits of the sha256 of the deciding config (canonical JSON)."""
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write atomically: a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+class RunDirectory:
+    """The files of one run. Every failure to write raises OutputError that names the folder."""
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    def summary(self) -> dict[str, Any]:
+        """What is known of the run; empty before its first end or interruption."""
+        try:
+            return json.loads((self.path / SUMMARY).read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+
+    def create(self, config: Mapping[str, Any]) -> None:
+        with self._writing():
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            (self.path / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False))
+
+    def clear(self) -> None:
+        """Remove the run and everything it left."""
+        with self._writing():
+            if self.path.exists():
+                shutil.rmtree(self.path)
+
+    def forget_progress(self) -> None:
+        """Remove the checkpoints that only a resume needs."""
+        for name in (LAST, PREVIOUS):
+            (self.checkpoints / name).unlink(missing_ok=True)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        with self._writing():
+            write_json(self.path / SUMMARY, summary)
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        with self._writing(), open(self.path / METRICS, "a") as f:
+            f.write(json.dumps(row) + "\n")
+
+    def metrics_size(self) -> int:
+        """Bytes of metrics.jsonl now: a checkpoint remembers it."""
+        path = self.path / METRICS
+        return path.stat().st_size if path.exists() else 0
+
+    def truncate_metrics(self, size: int) -> None:
+        """Forget what was logged after the checkpoint that the run resumes from."""
+        with self._writing(), open(self.path / METRICS, "a") as f:
+            f.truncate(size)
+
+    def write_features(self, **arrays: np.ndarray) -> None:
+        with self._writing():
+            temporary = self.path / f".{FEATURES}.{os.getpid()}.npz"
+            np.savez_compressed(temporary, **arrays)
+            os.replace(temporary, self.path / FEATURES)
+
+    def _writing(self) -> "_Writing":
+        return _Writing(self.path)
+
+
+class _Writing:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"the run's folder {self.path} cannot be written ({error.strerror}); make room or set paths.results to a folder "
+                "that can be written, then run the same command again: what was saved is kept."
+            ) from error

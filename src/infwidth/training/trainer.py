@@ -1,0 +1,239 @@
+"""One loop for every task and model: step, clip, apply, log, evaluate, checkpoint. It knows neither tasks nor models."""
+
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from infwidth.config import key
+from infwidth.models.contract import Model
+from infwidth.tasks.contract import Task
+from infwidth.training import checkpoints
+from infwidth.training.clipping import clipped
+from infwidth.training.run_directory import RunDirectory
+from infwidth.training.schedules import ScheduleConfig
+
+WATCH_EVERY = 20
+"""Steps between looks at the loss: often enough to stop a diverged run soon, rarely enough not to stall a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """conf/trainer/default.yaml"""
+
+    epochs: int = key(at_least=0)
+    steps: int | None = key(at_least=1)
+    learning_rate: float = key(above=0)
+    decay: float = key(at_least=0)
+    schedule: ScheduleConfig
+    clip: float | None = key(above=0)
+    clip_by: Literal["global", "parameter"] = "global"
+    clip_follows_schedule: bool = False
+    selection: Literal["validation", "last"] = "validation"
+    evaluate_every: int = key(at_least=1, default=1)
+    checkpoint_every: int = key(at_least=0, default=1)
+    progress: bool = True
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    threads: int | None = key(at_least=1, default=None)
+
+    NOT_DECIDING = ("checkpoint_every", "progress", "device", "threads")
+    """Keys that do not change the numbers and so are no part of a run's id."""
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+
+class Diverged(Exception):
+    """The loss is no longer finite."""
+
+
+class Trainer:
+    """Trains ``model`` on ``task`` and leaves everything in ``directory``; resumes from what is there.
+
+    run: the run's id; label: for the progress bar; logger: log(row) is called once an epoch.
+    """
+
+    def __init__(self, config: TrainerConfig, task: Task, model: Model, directory: RunDirectory, run: str, label: str, logger):
+        self.config, self.task, self.model, self.directory = config, task, model, directory
+        self.run, self.label, self.logger = run, label, logger
+        per_epoch = task.steps_per_epoch
+        self.total_steps = min(config.epochs * per_epoch, config.steps or sys.maxsize)
+        self.epochs = math.ceil(self.total_steps / per_epoch)
+        config.schedule.check(self.total_steps if config.schedule.unit == "step" else self.epochs)
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.history: list[dict[str, float]] = []  # metrics of the steps of the current epoch
+        self.best: dict[str, Any] = {}
+        self.best_state: dict[str, Tensor] = {}
+        self._stop = False
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end and return the summary: status 'finished' or 'diverged', metrics, best epoch, steps, seconds.
+
+        Raises Interrupted after SIGINT or SIGTERM, with the state saved; a second signal stops at once.
+        """
+        initial = self._features()
+        self._resume()
+        started, earlier = time.perf_counter(), self.seconds
+        handlers = self._listen()
+        try:
+            try:
+                self._train(lambda: earlier + time.perf_counter() - started)
+                status, metrics = "finished", self._conclude(initial)
+            except Diverged:
+                status, metrics = "diverged", {}
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return {
+            "status": status,
+            "metrics": {**metrics, **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"}},
+            "best_epoch": self.best.get("epoch"),
+            "steps": self.step,
+            "train_seconds": self.seconds,
+        }
+
+    def _train(self, clock) -> None:
+        per_epoch = self.task.steps_per_epoch
+        with tqdm(
+            total=self.total_steps, initial=self.step, desc=self.label, unit="step", disable=not self.config.progress or not self.total_steps,
+            mininterval=0.2 if sys.stderr.isatty() else 20, dynamic_ncols=True,
+        ) as bar:  # fmt: skip
+            if self.total_steps == 0 and not self.best:
+                self._evaluate()
+            while self.step < self.total_steps:
+                pending: list[dict[str, Tensor]] = []
+                for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
+                    pending.append(self._one_step(batch))
+                    bar.update()
+                    if len(pending) == WATCH_EVERY:
+                        self._watch(pending)
+                    if self.step == self.total_steps:
+                        break
+                    if self._stop:
+                        self._watch(pending)
+                        self.seconds = clock()
+                        self._save()
+                        raise Interrupted
+                self._watch(pending)
+                self.epoch += 1
+                self._end_epoch(clock)
+                bar.set_postfix({k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"}, refresh=False)
+
+    def _one_step(self, batch) -> dict[str, Tensor]:
+        config, schedule = self.config, self.config.schedule
+        factor = self._factor()
+        update, metrics = self.task.step(self.model, batch)
+        threshold = config.clip * factor if config.clip and config.clip_follows_schedule and schedule.name == "multistep" else config.clip
+        update, norm = clipped(update, threshold, config.clip_by)
+        self.model.apply_update(update, config.learning_rate * factor, config.decay)
+        self.step += 1
+        return {**metrics, "gradient_norm": norm}
+
+    def _factor(self) -> float:
+        schedule = self.config.schedule
+        return schedule(self.step, self.total_steps) if schedule.unit == "step" else schedule(self.epoch, self.epochs)
+
+    def _watch(self, pending: list[dict[str, Tensor]]) -> None:
+        """Move pending metrics to the epoch's history in one transfer; raise Diverged if a value is not finite."""
+        if not pending:
+            return
+        names = list(pending[0])
+        values = torch.stack([torch.stack([row[name] for name in names]) for row in pending]).tolist()
+        pending.clear()
+        self.history += [dict(zip(names, row, strict=True)) for row in values]
+        if not all(math.isfinite(v) for row in values for v in row):
+            self._log({f"train/{k}": self.history[-1][k] for k in names})
+            raise Diverged
+
+    def _end_epoch(self, clock) -> None:
+        row = {f"train/{k}": math.fsum(h[k] for h in self.history) / len(self.history) for k in self.history[0]}
+        row["learning_rate"] = self.config.learning_rate * self._factor()
+        self.history = []
+        last = self.step == self.total_steps
+        if last or self.epoch % self.config.evaluate_every == 0:
+            row |= self._evaluate()
+        self.seconds = clock()
+        self._log({**row, "seconds": round(self.seconds, 3)})
+        every = self.config.checkpoint_every
+        if self._stop or (every and (last or self.epoch % every == 0)):
+            self._save()
+        if self._stop and not last:
+            raise Interrupted
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        row = {"epoch": self.epoch, "step": self.step, **row}
+        self.directory.append_metrics(row)
+        self.logger.log(row)
+
+    def _evaluate(self) -> dict[str, float]:
+        """Evaluate on validation and remember the best state."""
+        found = self.task.evaluate(self.model, "validation")
+        if not math.isfinite(found["loss"]):
+            self._log({f"validation/{k}": v for k, v in found.items()})
+            raise Diverged
+        if not self.best or self.config.selection == "last" or found["accuracy"] > self.best["accuracy"]:
+            self.best = {"epoch": self.epoch, **found}
+            self.best_state = {name: t.clone() for name, t in self.model.state().items()}
+        return {f"validation/{k}": v for k, v in found.items()}
+
+    def _conclude(self, initial: np.ndarray) -> dict[str, float]:
+        """Test the selected state once, keep it and its features of the probe."""
+        self.model.load_state(self.best_state)
+        found = {f"test/{k}": v for k, v in self.task.evaluate(self.model, "test").items()}
+        probe = self.task.probe()
+        self.directory.write_features(initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names))
+        checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state, self.best, self.run)
+        self._log(found)
+        return found
+
+    def _features(self) -> np.ndarray:
+        return self.model.features(self.task.probe().x).cpu().numpy()
+
+    def _save(self) -> None:
+        tensors = {f"model.{k}": v for k, v in self.model.state().items()} | {f"best.{k}": v for k, v in self.best_state.items()}
+        info = {
+            "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
+            "metrics_size": self.directory.metrics_size(),
+        }  # fmt: skip
+        checkpoints.rotate_and_save(self.directory.checkpoints, tensors, info, self.run)
+
+    def _resume(self) -> None:
+        found = checkpoints.latest(self.directory.checkpoints, self.run, warn=tqdm.write)
+        if found is None:
+            self.directory.truncate_metrics(0)
+            return
+        tensors, info = found
+        device = next(iter(self.model.state().values())).device
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state(part("model."))
+        self.best_state, self.best = part("best."), info["best"]
+        self.epoch, self.step, self.seconds, self.history = info["epoch"], info["step"], info["seconds"], info["history"]
+        self.directory.truncate_metrics(info["metrics_size"])
+
+    def _listen(self) -> dict:
+        """Let the first SIGINT or SIGTERM end the current step cleanly; returns the handlers to restore."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+
+        def handle(number, frame):
+            if self._stop:
+                raise KeyboardInterrupt
+            self._stop = True
+            tqdm.write("Stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
+
+        return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
