@@ -14,7 +14,7 @@ into updates; the trainer clips and applies them. None needs to know which of th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -41,16 +41,31 @@ class Update(ABC):
 
 
 class DenseUpdate(Update):
-    """One tensor per parameter."""
+    """One tensor per parameter. Factors of clipping are kept aside and applied with the step, sparing a pass over the gradients."""
 
-    def __init__(self, gradients: Mapping[str, Tensor]):
-        self.gradients = dict(gradients)
+    def __init__(self, gradients: Mapping[str, Tensor], factors: Mapping[str, Tensor] | None = None):
+        self.gradients, self.factors = dict(gradients), factors
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The gradient of a parameter, its factor included."""
+        return self.gradients[name] if self.factors is None else self.gradients[name] * self.factors[name]
 
     def norms(self) -> dict[str, Tensor]:
-        return {name: g.norm() for name, g in self.gradients.items()}
+        return {name: self[name].norm() for name in self.gradients}
 
     def scaled(self, factors: Mapping[str, Tensor]) -> "DenseUpdate":
-        return DenseUpdate({name: g * factors[name] for name, g in self.gradients.items()})
+        return DenseUpdate(self.gradients, factors if self.factors is None else {k: f * factors[k] for k, f in self.factors.items()})
+
+    @torch.no_grad()
+    def apply_to(self, parameters: Iterable[tuple[str, Tensor]], rate: float, decay: float) -> None:
+        """p <- (1 - rate * decay) p - rate * gradient, in place."""
+        for name, p in parameters:
+            if decay:
+                p.mul_(1 - rate * decay)
+            if self.factors is None:
+                p.sub_(self.gradients[name], alpha=rate)
+            else:
+                p.addcmul_(self.gradients[name], self.factors[name], value=-rate)
 
 
 class Adapted(ABC):

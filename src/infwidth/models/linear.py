@@ -15,33 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.errors import ConfigError
-from infwidth.models.contract import Adapted, Cotangent, Model, Update
+from infwidth.models.contract import Adapted, Cotangent, DenseUpdate, Model
 from infwidth.parametrization import ABC
-
-
-class LinearUpdate(Update):
-    """Gradient of U as the product rowsᵀ inputs (rows R x m, inputs R x d; never formed unless smaller), of V and b dense."""
-
-    def __init__(self, rows: Tensor, inputs: Tensor, V: Tensor, b: Tensor):
-        self.rows, self.inputs, self.V, self.b = rows, inputs, V, b
-
-    @property
-    def U(self) -> Tensor:
-        """The gradient of U (m x d), formed."""
-        return self.rows.mT @ self.inputs
-
-    def norms(self) -> dict[str, Tensor]:
-        """Frobenius norms; that of U from the R x R Gram matrices of its factors where those are the smaller work."""
-        R, (m, d) = len(self.rows), (self.rows.shape[1], self.inputs.shape[1])
-        if R * (m + d) < m * d:
-            squared = ((self.rows @ self.rows.mT) * (self.inputs @ self.inputs.mT)).sum().clamp(min=0)
-            norm = squared.sqrt()
-        else:
-            norm = self.U.norm()
-        return {"U": norm, "V": self.V.norm(), "b": self.b.norm()}
-
-    def scaled(self, factors) -> "LinearUpdate":
-        return LinearUpdate(self.rows * factors["U"], self.inputs, self.V * factors["V"], self.b * factors["b"])
 
 
 class LinearNet(Model):
@@ -58,7 +33,7 @@ class LinearNet(Model):
 
     def hidden(self, x: Tensor) -> Tensor:
         """h = Ux + alpha b for x (..., d)."""
-        return torch.matmul(x, self.U.mT) + self.alpha * self.b
+        return nn.functional.linear(x, self.U, self.alpha * self.b)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.matmul(self.hidden(x), self.V.mT)
@@ -67,17 +42,16 @@ class LinearNet(Model):
         return self.hidden(x).detach()
 
     @torch.no_grad()
-    def gradient(self, x: Tensor, cotangent: Tensor) -> LinearUpdate:
+    def gradient(self, x: Tensor, cotangent: Tensor) -> DenseUpdate:
         x, cotangent = x.flatten(0, -2), self.scale * cotangent.flatten(0, -2)
-        rows = cotangent @ self.V
-        return LinearUpdate(rows, x, cotangent.mT @ self.hidden(x), self.alpha * rows.sum(0))
+        return self.assembled(cotangent @ self.V, x, cotangent.mT @ self.hidden(x))
 
-    @torch.no_grad()
-    def apply_update(self, update: LinearUpdate, rate: float, decay: float = 0.0) -> None:
-        keep = 1 - rate * decay
-        self.U.addmm_(update.rows.mT, update.inputs, beta=keep, alpha=-rate)
-        self.V.mul_(keep).sub_(update.V, alpha=rate)
-        self.b.mul_(keep).sub_(update.b, alpha=rate)
+    def assembled(self, at_hidden: Tensor, x: Tensor, V: Tensor) -> DenseUpdate:
+        """The update from derivatives by the hidden activations (R, m) at inputs x (R, d) and by V (k, m)."""
+        return DenseUpdate({"U": at_hidden.mT @ x, "V": V, "b": self.alpha * at_hidden.sum(0)})
+
+    def apply_update(self, update: DenseUpdate, rate: float, decay: float = 0.0) -> None:
+        update.apply_to(self.named_parameters(), rate, decay)
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedLinear":
         return AdaptedLinear(self, support, cotangent, rate, steps, second_order)
@@ -93,19 +67,20 @@ class AdaptedLinear(Adapted):
 
     def __init__(self, net: LinearNet, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool):
         self.net, self.support, self.second_order = net, support, second_order
+        with torch.no_grad():
+            base = net.hidden(support)
         with torch.set_grad_enabled(second_order):
-            # Second order differentiates with respect to activations, from which the gradient of U follows as outer
-            # products; b acts through the activations, so it needs no leaf of its own.
-            self.support_hidden = self._leaf(net.hidden(support))
-            self.V0 = self._leaf(net.V)
+            # Second order differentiates by activations, from which the gradient of U follows as outer products;
+            # b acts through the activations, so it needs no leaf of its own.
+            self.support_hidden, self.V0 = self._leaf(base), self._leaf(net.V)
             gram = self._similarity(support)
-            h, self.V, self.E = self.support_hidden, self.V0, None
+            h, self.V, self.E = self.support_hidden, self.V0.expand(len(support), -1, -1), None
             for _ in range(steps):
+                if self.E is not None:
+                    h = torch.baddbmm(self.support_hidden, gram, self.E, alpha=-1)
                 delta = rate * net.scale * cotangent(net.scale * torch.matmul(h, self.V.mT))
-                moved = torch.matmul(delta, self.V)
-                self.V = self.V - torch.matmul(delta.mT, h)
-                self.E = moved if self.E is None else self.E + moved
-                h = self.support_hidden - torch.matmul(gram, self.E)
+                self.E = torch.bmm(delta, self.V) if self.E is None else torch.baddbmm(self.E, delta, self.V)
+                self.V = torch.baddbmm(self.V, delta.mT, h, alpha=-1)
 
     def _leaf(self, x: Tensor) -> Tensor:
         return x.detach().requires_grad_() if self.second_order else x.detach()
@@ -114,7 +89,7 @@ class AdaptedLinear(Adapted):
         return torch.matmul(x, self.support.mT) + self.net.alpha**2
 
     def _hidden(self, query: Tensor, base: Tensor) -> Tensor:
-        return base if self.E is None else base - torch.matmul(self._similarity(query), self.E)
+        return base if self.E is None else torch.baddbmm(base, self._similarity(query), self.E, alpha=-1)
 
     @torch.no_grad()
     def __call__(self, query: Tensor) -> Tensor:
@@ -129,10 +104,10 @@ class AdaptedLinear(Adapted):
         net, h = self.net, self._hidden(query, self.net.hidden(query))
         outputs = net.scale * torch.matmul(h, self.V.mT)
 
-        def pullback(cotangent: Tensor) -> LinearUpdate:
+        def pullback(cotangent: Tensor) -> DenseUpdate:
             delta = net.scale * cotangent
-            rows = torch.matmul(delta, self.V).flatten(0, 1)
-            return LinearUpdate(rows, query.flatten(0, 1), delta.flatten(0, 1).mT @ h.flatten(0, 1), net.alpha * rows.sum(0))
+            at_query = torch.bmm(delta, self.V).flatten(0, 1)
+            return net.assembled(at_query, query.flatten(0, 1), delta.flatten(0, 1).mT @ h.flatten(0, 1))
 
         return outputs, pullback
 
@@ -141,13 +116,12 @@ class AdaptedLinear(Adapted):
         net, base = self.net, self._leaf(self.net.hidden(query))
         outputs = net.scale * torch.matmul(self._hidden(query, base), self.V.mT)
 
-        def pullback(cotangent: Tensor) -> LinearUpdate:
+        def pullback(cotangent: Tensor) -> DenseUpdate:
             at_query, at_support, V = torch.autograd.grad(
                 outputs, (base, self.support_hidden, self.V0), cotangent, materialize_grads=True
             )
-            rows = torch.cat([at_query.flatten(0, 1), at_support.flatten(0, 1)])
-            inputs = torch.cat([query.flatten(0, 1), self.support.flatten(0, 1)])
-            return LinearUpdate(rows, inputs, V, net.alpha * rows.sum(0))
+            at_hidden = torch.cat([at_query.flatten(0, 1), at_support.flatten(0, 1)])
+            return net.assembled(at_hidden, torch.cat([query.flatten(0, 1), self.support.flatten(0, 1)]), V)
 
         return outputs.detach(), pullback
 

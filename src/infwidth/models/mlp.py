@@ -71,10 +71,8 @@ class MLP(Model):
         with torch.enable_grad():
             return vjp(self(x), dict(self.named_parameters()), cotangent)
 
-    @torch.no_grad()
     def apply_update(self, update: DenseUpdate, rate: float, decay: float = 0.0) -> None:
-        for name, parameter in self.named_parameters():
-            parameter.mul_(1 - rate * decay).sub_(update.gradients[name], alpha=rate)
+        update.apply_to(self.named_parameters(), rate, decay)
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedMLP":
         return AdaptedMLP(self, support, cotangent, rate, steps, second_order)

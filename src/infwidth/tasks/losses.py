@@ -6,14 +6,14 @@ from torch import Tensor
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Softmax cross-entropy (...,) of outputs (..., examples, k) and labels (..., examples): the mean over examples."""
-    chosen = outputs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    return (torch.logsumexp(outputs, -1) - chosen).mean(-1)
+    return -torch.log_softmax(outputs, -1).gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(-1)
 
 
 def cross_entropy_cotangent(outputs: Tensor, labels: Tensor) -> Tensor:
     """d cross_entropy / d outputs = (softmax - onehot) / examples, differentiable, same shape as outputs."""
-    onehot = torch.zeros_like(outputs).scatter_(-1, labels.unsqueeze(-1), 1)
-    return (torch.softmax(outputs, -1) - onehot) / outputs.shape[-2]
+    share = 1 / outputs.shape[-2]
+    minus = torch.full_like(labels, -share, dtype=outputs.dtype).unsqueeze(-1)
+    return (torch.softmax(outputs, -1) * share).scatter_add(-1, labels.unsqueeze(-1), minus)
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
