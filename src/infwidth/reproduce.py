@@ -52,7 +52,7 @@ def planned(chosen: ReproduceConfig, recipe: Recipe) -> list[dict[str, Any]]:
 
 def carry_out(runs: list[dict[str, Any]]) -> list[str]:
     """Run them one after another; returns the messages of those that failed. A failed run does not stop the others."""
-    failures, started, worked = [], time.monotonic(), 0
+    failures, seconds = [], {}
     for i, config in enumerate(runs):
         before = time.monotonic()
         try:
@@ -62,12 +62,17 @@ def carry_out(runs: list[dict[str, Any]]) -> list[str]:
         except InfwidthError as e:
             failures.append(f"{config['row']} seed {config['seed']}: {e}")
             print(f"error: {failures[-1]}", file=sys.stderr, flush=True)
-        if time.monotonic() - before > 0.5:  # a skipped run says nothing about the time of the others
-            worked += 1
-        if worked:
-            left = (time.monotonic() - started) / worked * (len(runs) - i - 1)
-            print(f"[{i + 1}/{len(runs)} runs, at most about {left / 60:.0f} min left]", flush=True)
+        seconds.setdefault(config["row"], []).append(time.monotonic() - before)
+        left = _expected([r["row"] for r in runs[i + 1 :]], seconds)
+        print(f"[{i + 1}/{len(runs)} runs, about {left / 60:.1f} min left]", flush=True)
     return failures
+
+
+def _expected(rows: list[str], seconds: dict[str, list[float]]) -> float:
+    """Seconds that runs of these rows will take: as long as their row took so far, or as the average row."""
+    means = {row: sum(s) / len(s) for row, s in seconds.items()}
+    average = sum(means.values()) / len(means)
+    return sum(means.get(row, average) for row in rows)
 
 
 @hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")

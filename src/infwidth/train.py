@@ -25,6 +25,10 @@ from infwidth.training.run_directory import RunDirectory, run_id
 from infwidth.training.trainer import Interrupted, Trainer, TrainerConfig
 
 
+ALL_THREADS = torch.get_num_threads()
+"""What trainer.threads=null means, also after a run in the same process that asked for fewer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggerConfig:
     """conf/logger"""
@@ -112,8 +116,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _device(trainer: TrainerConfig) -> torch.device:
-    if trainer.threads:
-        torch.set_num_threads(trainer.threads)
+    torch.set_num_threads(trainer.threads or ALL_THREADS)
     name = trainer.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from infwidth.data.archives import Download, checksum, zip_members
 from infwidth.errors import DataError
+from infwidth.progress import bar
 
 SIZE, DRAWERS, ROTATIONS = 28, 20, 4
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
@@ -80,13 +80,13 @@ def rotated_and_resized(drawing: Image.Image) -> np.ndarray:
     return np.stack([np.asarray(t.resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for t in turned])
 
 
-def prepare(sources: dict[str, Path], progress: Callable = tqdm) -> tuple[dict[str, np.ndarray], dict]:
+def prepare(sources: dict[str, Path], progress: Callable = bar) -> tuple[dict[str, np.ndarray], dict]:
     """Arrays 'train', 'validation', 'test' (classes, 20, 784) uint8 and the manifest.
 
     Classes are ordered by character, rotation last. Raises DataError for a damaged archive or a missing drawing.
     """
     images: dict[Character, dict[int, np.ndarray]] = {}
-    with progress(total=sum(CHARACTERS.values()) * DRAWERS, desc="preparing Omniglot", unit="drawing") as bar:
+    with progress(total=sum(CHARACTERS.values()) * DRAWERS, desc="preparing Omniglot", unit="drawing") as done:
         for part, path in sources.items():
             for name, content in _drawings(part, path):
                 alphabet, folder, file = name.split("/")
@@ -96,7 +96,7 @@ def prepare(sources: dict[str, Path], progress: Callable = tqdm) -> tuple[dict[s
                     images.setdefault((part, alphabet, int(folder.removeprefix("character"))), {})[drawer] = rotated_and_resized(drawing)
                 except OSError as e:
                     raise DataError(f"{path}: {name} is not a readable image ({e}); fetch the data again.") from e
-                bar.update()
+                done.update()
     arrays, names = {}, {}
     for split, characters in vinyals_split().items():
         for part, alphabet, number in characters:

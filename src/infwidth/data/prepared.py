@@ -15,6 +15,7 @@ import numpy as np
 from infwidth.errors import DataError
 
 MANIFEST = "manifest.json"
+REQUIRED = {"name", "kind", "label", "source", "checksum", "shapes", "dtypes"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def read(folder: Path) -> Prepared:
     """Open a prepared folder. Raises DataError if a file is missing or is not what the manifest says."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
+        if missing := REQUIRED - manifest.keys():
+            raise ValueError(f"its manifest lacks {', '.join(sorted(missing))}")
         arrays = {}
         for name, shape in manifest["shapes"].items():
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)

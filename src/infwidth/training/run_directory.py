@@ -43,7 +43,7 @@ class RunDirectory:
         """What is known of the run; empty before its first end or interruption."""
         try:
             return json.loads((self.path / SUMMARY).read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
             return {}
 
     def create(self, config: Mapping[str, Any]) -> None:

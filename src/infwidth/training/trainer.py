@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from infwidth.config import key
 from infwidth.models.contract import Model
+from infwidth.progress import bar
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints
 from infwidth.training.clipping import clipped
@@ -106,17 +107,15 @@ class Trainer:
 
     def _train(self, clock) -> None:
         per_epoch = self.task.steps_per_epoch
-        with tqdm(
-            total=self.total_steps, initial=self.step, desc=self.label, unit="step", disable=not self.config.progress or not self.total_steps,
-            mininterval=0.2 if sys.stderr.isatty() else 20, dynamic_ncols=True,
-        ) as bar:  # fmt: skip
+        quiet = not self.config.progress or not self.total_steps
+        with bar(total=self.total_steps, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
             if self.total_steps == 0 and not self.best:
                 self._evaluate()
             while self.step < self.total_steps:
                 pending: list[dict[str, Tensor]] = []
                 for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
                     pending.append(self._one_step(batch))
-                    bar.update()
+                    done.update()
                     if len(pending) == WATCH_EVERY:
                         self._watch(pending)
                     if self.step == self.total_steps:
@@ -129,7 +128,7 @@ class Trainer:
                 self._watch(pending)
                 self.epoch += 1
                 self._end_epoch(clock)
-                bar.set_postfix({k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"}, refresh=False)
+                done.set_postfix({k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"}, refresh=False)
 
     def _one_step(self, batch) -> dict[str, Tensor]:
         config, schedule = self.config, self.config.schedule

@@ -1,0 +1,60 @@
+"""From config groups to models: every pairing that has no meaning says why."""
+
+import pytest
+import torch
+
+from infwidth.errors import ConfigError
+from infwidth.models import MODELS, build_model, resolved_parametrization
+from infwidth.models.linear import LinearNet
+from infwidth.models.mlp import MLP
+
+FINITE = {"name": "finite", "width": 6, "depth": 1, "activation": "linear", "sigma_u": 1.0, "sigma_hidden": 1.0, "sigma_v": 1.0, "alpha": 1.0, "change_of_basis": True}
+MU = {"name": "mu_limit", "depth": 1, "activation": "linear", "sigma_u": 1.0, "sigma_v": 0.5, "alpha": 1.0}
+NTK = {"name": "ntk_limit", "depth": 1, "activation": "relu", "sigma_u": 1.0, "sigma_v": 1.0, "sigma_b": 1.0}
+AUTO = {"name": "auto"}
+
+
+def build(model, parametrization=AUTO):
+    return build_model(model, parametrization, 4, 3, torch.Generator().manual_seed(0))
+
+
+def test_families():
+    assert isinstance(build(FINITE), LinearNet)
+    assert isinstance(build({**FINITE, "activation": "relu"}), MLP)
+    assert isinstance(build({**FINITE, "depth": 2}), MLP)
+    assert build(MU)(torch.zeros(2, 4)).shape == (2, 3)
+    assert build({**FINITE, "width": 50}).U.shape[0] == 7
+    assert build({**FINITE, "width": 50, "change_of_basis": False}).U.shape[0] == 50
+    assert build(MU, {"name": "mean_field"}).U.shape[0] == 7
+    assert build(NTK, {"name": "custom", "a": [0.5, 1.0], "b": [-0.5, -0.5], "c": -1}).rows == 0  # ntk, shifted
+
+
+@pytest.mark.parametrize(
+    "model, parametrization, message",
+    [
+        ({**MU, "activation": "relu"}, AUTO, "model=pi_limit"),
+        ({**MU, "depth": 2}, AUTO, "model.depth=2 .*not finite-dimensional.* model=pi_limit"),
+        (MU, {"name": "ntk"}, "its limit is model=ntk_limit"),
+        (NTK, {"name": "mup"}, "its limit is model=mu_limit"),
+        (NTK, {"name": "standard", "c": 0}, "unstable because"),
+        ({**NTK, "name": "nngp_limit"}, {"name": "standard", "c": 0.0}, "logits explode"),
+        ({**NTK, "depth": 2}, AUTO, "model.depth must be 1"),
+        ({**FINITE, "width": 0}, AUTO, "model.width is 0; it must be at least 1"),
+        ({**FINITE, "activation": "tanh"}, AUTO, "choose one of: linear, relu"),
+        ({**FINITE, "depth": 2}, {"name": "mean_field"}, "one hidden layer only"),
+        (FINITE, {"name": "custom", "a": [0, 0, 0], "b": [0, 0, 0], "c": 0}, "has 3 exponents; a network of model.depth=1 has 2"),
+        (FINITE, {"name": "custom", "c": 0}, "needs parametrization.a"),
+        (FINITE, {"name": "mup", "a": [0, 0]}, "use parametrization=custom"),
+        ({**FINITE, "momentum": 1}, AUTO, "model.momentum is not a known key"),
+        ({"name": "transformer"}, AUTO, "choose one of: finite, mu_limit"),
+    ],
+)
+def test_what_has_no_meaning_says_why(model, parametrization, message):
+    with pytest.raises(ConfigError, match=message):
+        build(model, parametrization)
+
+
+def test_auto_has_a_name_for_every_model():
+    for name in MODELS:
+        assert resolved_parametrization({"name": name}, AUTO) in ("mup", "ntk", "standard")
+    assert resolved_parametrization({"name": "finite"}, {"name": "ntk"}) == "ntk"

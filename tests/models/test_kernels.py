@@ -1,0 +1,97 @@
+"""Kernel limits: the kernels themselves, the growing expansion, and finite networks that converge to them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from infwidth.errors import CheckpointError, ConfigError
+from infwidth.models import kernels
+from infwidth.models.kernels import Kernel, KernelMachine
+from infwidth.models.mlp import MLP
+from infwidth.parametrization import named
+from infwidth.tasks.losses import cross_entropy_cotangent
+
+D, K = 5, 3
+
+
+def inputs(n, seed=0):
+    return torch.randn(n, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
+    su, sv, sb, n = 0.8, 0.6, 0.5, 400_000
+    g = torch.Generator().manual_seed(1)
+    x, y = inputs(2), inputs(3, 1)
+    U, b = su * torch.randn(n, D, generator=g, dtype=torch.float64), sb * torch.randn(n, generator=g, dtype=torch.float64)
+    phi = torch.relu if activation == "relu" else (lambda h: h)
+    derivative = (lambda h: (h > 0).double()) if activation == "relu" else torch.ones_like
+    hx, hy = x @ U.T + b, y @ U.T + b
+    nngp = phi(hx) @ phi(hy).T / n
+    ntk = nngp + sv**2 * (x @ y.T) * (derivative(hx) @ derivative(hy).T / n)
+    torch.testing.assert_close(Kernel(activation, False, su, sv, sb)(x, y), nngp, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(Kernel(activation, True, su, sv, sb)(x, y), ntk, rtol=0.02, atol=0.02)
+
+
+def test_a_zero_input_without_bias_has_a_finite_kernel():
+    x = torch.zeros(1, D, dtype=torch.float64)
+    for tangent in (False, True):
+        assert torch.isfinite(Kernel("relu", tangent, 1.0, 1.0, 0.0)(x, inputs(2))).all()
+
+
+@pytest.mark.parametrize("tangent, name, c", [(True, "ntk", None), (False, "standard", 1)])
+def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
+    """ReLU networks without biases, centred at their initial function, approach kernel gradient descent at rate n^{-1/2}."""
+    x, y, test = inputs(6), torch.tensor([0, 1, 2, 0, 1, 2]), inputs(4, 7)
+    machine = KernelMachine(Kernel("relu", tangent, 0.9, 0.7, 0.0), D, K, torch.float64)
+    errors = []
+    for n in (256, 4096):
+        squares = []
+        for seed in range(6):
+            net = MLP(n, D, K, (0.9, 0.7), 0.0, named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64)
+            if not tangent:
+                # f starts as a random function of order one; without it the comparison is of the training alone
+                with torch.no_grad():
+                    net.w2.zero_()
+            start, start_test = net(x).detach(), net(test).detach()
+            machine = KernelMachine(machine.kernel, D, K, torch.float64)
+            for _ in range(4):
+                # the limit sees the cotangents of its own outputs, started from the network's initial function
+                f_net, f_limit = net(x).detach(), start + machine(x)
+                net.apply_update(net.gradient(x, cross_entropy_cotangent(f_net, y)), 0.5)
+                machine.apply_update(machine.gradient(x, cross_entropy_cotangent(f_limit, y)), 0.5)
+            squares.append((net(test).detach() - start_test - machine(test)).square().mean().item())
+        errors.append(math.sqrt(np.mean(squares)))
+    assert machine(test).abs().max() > 0.05
+    assert errors[1] < 0.05 and 2.0 < errors[0] / errors[1] < 8.0  # 4 expected of 16 times the width
+
+
+def test_tiles_and_growth_do_not_change_the_function(monkeypatch):
+    machine = KernelMachine(Kernel("relu", True, 1.0, 0.5, 0.3), D, K, torch.float64)
+    for i in range(5):
+        machine.apply_update(machine.gradient(inputs(4, i), torch.randn(4, K, generator=torch.Generator().manual_seed(i), dtype=torch.float64)), 0.1, decay=0.5)
+    assert machine.rows == 20
+    x = inputs(9, 42)
+    whole = machine(x)
+    monkeypatch.setattr(kernels, "TILE", 7)
+    torch.testing.assert_close(machine(x), whole)
+    torch.testing.assert_close(whole, machine.kernel(x, machine.x) @ machine.a)
+    other = KernelMachine(machine.kernel, D, K, torch.float64)
+    other.load_state({k: v.clone() for k, v in machine.state().items()})
+    torch.testing.assert_close(other(x), whole)
+    with pytest.raises(CheckpointError):
+        other.load_state({"x": torch.zeros(2, D + 1), "a": torch.zeros(2, K)})
+
+
+def test_features_have_the_hidden_kernel_as_inner_products():
+    kernel, x = Kernel("relu", True, 1.0, 0.5, 0.3), inputs(8)
+    f = KernelMachine(kernel, D, K, torch.float64).features(x)
+    torch.testing.assert_close(f @ f.T, Kernel("relu", False, 1.0, 0.5, 0.3)(x, x), rtol=1e-8, atol=1e-8)
+
+
+def test_second_order_is_refused():
+    machine = KernelMachine(Kernel("relu", True, 1.0, 0.5, 0.3), D, K)
+    with pytest.raises(ConfigError, match="order=first"):
+        machine.adapted(torch.zeros(1, 2, D), lambda f: f, 0.1, 1, second_order=True)

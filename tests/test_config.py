@@ -1,0 +1,64 @@
+"""From mappings to dataclasses: whatever does not fit is named."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from infwidth.config import key, load
+from infwidth.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = key(above=0, at_most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    width: int = key(at_least=1)
+    kind: Literal["a", "b"]
+    inner: Inner
+    clip: float | None = key(above=0)
+    sizes: tuple[int, ...] = key(at_least=2, default=(2,))
+    free: dict[str, Any]
+    on: bool = True
+
+
+GOOD = {"width": 3, "kind": "a", "inner": {"rate": 1}, "clip": None, "free": {"x": 1}}
+
+
+def test_values_arrive_converted():
+    outer = load(Outer, {**GOOD, "sizes": [2, 5]}, "")
+    assert outer == Outer(width=3, kind="a", inner=Inner(rate=1.0), clip=None, sizes=(2, 5), free={"x": 1})
+    assert isinstance(outer.inner.rate, float)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"depth": 1}, "group.depth is not a known key; group has: width, kind"),
+        ({"width": 0}, "group.width is 0; it must be at least 1"),
+        ({"width": 1.5}, "group.width must be a whole number, not 1.5"),
+        ({"width": True}, "group.width must be a whole number"),
+        ({"kind": "c"}, "group.kind is 'c'; choose one of: a, b"),
+        ({"inner": {"rate": 2}}, "group.inner.rate is 2.0; it must be at most 1"),
+        ({"inner": {"rate": float("nan")}}, "group.inner.rate is nan; it must be greater than 0"),
+        ({"inner": {"speed": 2}}, "group.inner.speed is not a known key"),
+        ({"inner": 3}, "group.inner must be a group of keys"),
+        ({"clip": "x"}, "group.clip must be a number"),
+        ({"sizes": 4}, "group.sizes must be a list"),
+        ({"sizes": [2, 1]}, "group.sizes is 1; it must be at least 2"),
+        ({"on": "yes"}, "group.on must be true or false"),
+        ({"free": 1}, "group.free must be a group of keys"),
+    ],
+)
+def test_what_does_not_fit_is_named(change, message):
+    with pytest.raises(ConfigError) as e:
+        load(Outer, {**GOOD, **change}, "group")
+    assert message in str(e.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(ConfigError, match="^width is missing"):
+        load(Outer, {k: v for k, v in GOOD.items() if k != "width"}, "")

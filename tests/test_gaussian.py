@@ -1,0 +1,51 @@
+"""V-transforms against recorded values, sampling, and their derivatives at the ends."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from infwidth.gaussian import relu_v, relu_v_and_step_v, step_v
+from tests.conftest import golden_files, load_golden
+
+
+@pytest.mark.parametrize("path", golden_files("pilim/vtransforms.npz"))
+def test_recorded_values(path):
+    z = load_golden(path)
+    c, s1, s2 = (torch.from_numpy(np.asarray(z[k])) for k in ("c", "s1", "s2"))
+    # Beyond -1 the recorded program clamps just inside the end and gives 2e-10, where V(-1) is 0.
+    np.testing.assert_allclose(s1 * s2 * relu_v(c), z["F00"], rtol=1e-7, atol=5e-10)
+    np.testing.assert_allclose(step_v(c), z["F11"], rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(2 * step_v(c), z["J0"], rtol=1e-7, atol=1e-10)
+
+
+def test_both_at_once_agree_with_each():
+    c = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    value, derivative = relu_v_and_step_v(c)
+    torch.testing.assert_close(value, relu_v(c))
+    torch.testing.assert_close(derivative, step_v(c))
+    torch.testing.assert_close(value - c * derivative, (1 - c**2).clamp(min=0).sqrt() / (2 * math.pi))
+
+
+def test_sampling_agrees():
+    g = torch.Generator().manual_seed(0)
+    z1, z2 = torch.randn(2, 400_000, generator=g, dtype=torch.float64)
+    for c in (-0.9, -0.3, 0.0, 0.5, 0.99):
+        w = c * z1 + math.sqrt(1 - c * c) * z2
+        t = torch.tensor(c, dtype=torch.float64)
+        assert abs((z1.relu() * w.relu()).mean() - relu_v(t)) < 5e-3
+        assert abs(((z1 > 0) & (w > 0)).double().mean() - step_v(t)) < 5e-3
+
+
+def test_the_derivative_is_v_prime_and_finite_at_the_ends():
+    c = torch.tensor([-1.0, -0.999, 0.2, 1.0], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(relu_v(c).sum(), c)
+    torch.testing.assert_close(gradient, step_v(c.detach()))
+    inside = torch.tensor([-0.7, 0.1, 0.8], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(relu_v, inside)
+
+
+def test_rounding_beyond_one_is_clamped():
+    c = torch.tensor([1 + 1e-12, -1 - 1e-12], dtype=torch.float64)
+    torch.testing.assert_close(relu_v(c), torch.tensor([0.5, 0.0], dtype=torch.float64))
