@@ -82,7 +82,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     notes += _panel_table(recipe, behind, scale, output)
     (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")
     at_scale = built[built.scale == scale]
-    figures.accuracy_vs_width(at_scale, labels, f"{recipe.title}\n{made}", recipe.accuracy, output / "accuracy_vs_width", recipe.limits)
+    figures.accuracy_vs_width(at_scale, labels, f"{recipe.title}\n{made}", recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=scale != "demo")
     figures.curves(
         {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind}, labels, f"Validation while training\n{made}", recipe.accuracy, output / "curves"
     )

@@ -28,10 +28,14 @@ def _save(figure, path: Path) -> None:
     plt.close(figure)
 
 
-def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str, ylabel: str, path: Path, limits: Sequence[str]) -> None:
+def _spread(frame: pd.DataFrame) -> pd.Series:
+    return pd.to_numeric(frame["std"]).fillna(0)
+
+
+def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str, ylabel: str, path: Path, limits: Sequence[str], paper: bool) -> None:
     """Finite widths as points with the standard deviation over seeds, limits as horizontal lines, the paper's numbers hollow or dotted.
 
-    limits: the rows to draw as lines, in the order of the legend. Writes path.png and path.svg.
+    limits: the rows to draw as lines, in the order of the legend; paper: whether to draw its numbers. Writes path.png and path.svg.
     """
     lines = table[(table.metric == "accuracy") & table["mean"].notna()]
     finite = lines[np.isfinite(lines.width)].sort_values("width")
@@ -41,12 +45,12 @@ def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str
             line, colour = lines[lines.row == row].iloc[0], COLOURS[(i + 1) % len(COLOURS)]
             std = f" ± {line['std']:.2f}" if pd.notna(line["std"]) else ""
             axes.axhline(line["mean"], color=colour, ls=LINE_STYLES[i % 4], label=f"{labels.get(row, row)}: {line['mean']:.2f}{std}")
-            if pd.notna(line["paper"]):
+            if paper and pd.notna(line["paper"]):
                 axes.axhline(line["paper"], color=colour, ls=(0, (1, 3)), lw=1.1, alpha=0.9)
         if len(finite):
-            axes.errorbar(finite.width, finite["mean"], yerr=finite["std"].fillna(0), fmt="o-", color=COLOURS[0], capsize=3, label="finite width", zorder=3)
+            axes.errorbar(finite.width, finite["mean"], yerr=_spread(finite), fmt="o-", color=COLOURS[0], capsize=3, label="finite width", zorder=3)
             published = finite[finite.paper.notna()]
-            if len(published):
+            if paper and len(published):
                 axes.plot(published.width, published.paper, "o", mfc="none", mec="black", ms=8, label="paper (lines: dotted)", zorder=4)
             axes.set_xscale("log", base=2)
             widths = sorted(finite.width.unique())
@@ -81,16 +85,16 @@ def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
     """Panels side by side, classes by colour and marker, separation in the titles. Writes path.png and path.svg."""
     markers = "os^vDP*Xd<>"
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 4.0), squeeze=False)
+        figure, axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 4.4), squeeze=False)
         for ax, p in zip(axes[0], panels, strict=True):
             for c, name in enumerate(p.names):
                 points = p.points[p.labels == c]
                 ax.scatter(*points.T, s=14, color=COLOURS[c % len(COLOURS)], marker=markers[c % len(markers)], label=name, alpha=0.85, lw=0)
-            ax.set(xticks=[], yticks=[], xlabel=f"first two components: {p.explained:.0f} % of variance")
+            ax.set(xticks=[], yticks=[], xlabel=f"{p.explained:.0f} % of the variance")
             ax.set_title(f"{p.title}\nsilhouette {p.silhouette:.2f}, linear probe {p.probe_accuracy:.0f} %", fontsize=10)
         handles, names = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="lower center", ncol=math.ceil(len(names) / 2), fontsize=8, bbox_to_anchor=(0.5, -0.08))
-        figure.suptitle(title, y=1.02)
+        figure.legend(handles, names, loc="lower center", ncol=math.ceil(len(names) / 2), fontsize=8, bbox_to_anchor=(0.5, -0.06))
+        figure.suptitle(title, y=1.1)
         _save(figure, path)
 
 
@@ -99,12 +103,12 @@ def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: 
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4))
         if x is None:
-            axes.barh(frame[line_by].astype(str), frame["mean"], xerr=frame["std"].fillna(0), color=COLOURS[0])
+            axes.barh(frame[line_by].astype(str), frame["mean"], xerr=_spread(frame), color=COLOURS[0])
             axes.set(xlabel=ylabel, title=title)
         else:
             for i, (value, group) in enumerate(frame.groupby(line_by, sort=False)):
                 group = group.sort_values(x)
-                axes.errorbar(group[x], group["mean"], yerr=group["std"].fillna(0), fmt="o-", capsize=3, color=COLOURS[i % len(COLOURS)], label=str(value))
+                axes.errorbar(group[x], group["mean"], yerr=_spread(group), fmt="o-", capsize=3, color=COLOURS[i % len(COLOURS)], label=str(value))
             positive = frame[x][frame[x] > 0]
             if len(positive) == len(frame) and positive.max() / positive.min() > 8:
                 axes.set_xscale("log", base=2)

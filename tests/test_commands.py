@@ -1,0 +1,174 @@
+"""The commands as people type them, and every experiment config end to end at demo scale."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from infwidth import report, train
+from infwidth.command import composed
+from infwidth.errors import ConfigError, DataError
+from infwidth.reporting.experiment import read_recipe
+from infwidth.reporting.table import COLUMNS
+from tests.conftest import REPOSITORY
+from tests.training.helpers import SMALL, small
+
+ROWS = sorted(p.relative_to(REPOSITORY / "conf/experiment").with_suffix("").as_posix() for p in (REPOSITORY / "conf/experiment").glob("*/*.yaml"))
+
+
+def command(module, *arguments, folder=None, check=True, **environment):
+    """Run ``python -m infwidth.<module>`` as a user would."""
+    extra = [f"paths.results={folder}/results", f"data.root={folder}/data"] if folder else []
+    done = subprocess.run(
+        [sys.executable, "-m", f"infwidth.{module}", *arguments, *extra], cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_published_row_runs_at_demo_scale(row, tmp_path):
+    config = small(tmp_path, f"experiment={row}", "trainer.epochs=1")
+    assert (config["name"], config["row"]) == tuple(row.split("/"))
+    summary = train.run(config)
+    assert summary["status"] == "finished" and 0 <= summary["metrics"]["test/accuracy"] <= 100
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_published_rows_compose_at_every_scale(row):
+    for scale in ("demo", "cpu", "paper"):
+        config = composed("train", [f"experiment={row}", f"scale={scale}"])
+        assert config["data"]["name"] == ("glyphs" if scale == "demo" else "omniglot")
+        assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
+
+
+def test_rows_recipes_and_paper_numbers_name_the_same_rows():
+    for folder in (REPOSITORY / "experiments").glob("*/"):
+        recipe = read_recipe(folder)
+        assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
+        assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
+        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows):
+            assert set(part) <= set(recipe.rows)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["+colour=red"], "error: colour is not a known key"),
+        (["colour=red"], "Could not override 'colour'"),
+        (["model.width=0", "model=finite"], "error: model.width is 0; it must be at least 1."),
+        (["model=finite", "model.momentum=1"], "Could not override 'model.momentum'"),
+        (["model=mu_limit", "model.activation=relu"], "model=pi_limit"),
+        (["model=nngp_limit", "parametrization=standard"], "unstable because"),
+        (["data=mnist"], "Could not find 'data/mnist'"),
+        (["task.ways=50"], "error: task.ways is 50, but the"),
+        (["task.shots=30"], "error: task.shots + task.queries is 30 + 1"),
+        (["experiment=maml/width_3"], "Could not find 'experiment/maml/width_3'"),
+    ],
+)
+def test_bad_input_is_a_sentence(arguments, message, tmp_path):
+    done = command("train", *SMALL, *arguments, folder=tmp_path, check=False)
+    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):
+    done = command("train", "-m", *SMALL, "name=sweep", "model=finite", "model.width=0,4,16", "parametrization=mup,ntk", "seed=0,1", folder=tmp_path)
+    assert done.stderr.count("error: model.width is 0") == 4 and done.stdout.count("test accuracy") == 8
+    done = command("report", "name=sweep", f"paths.results={tmp_path}/results")
+    table = pd.read_csv(tmp_path / "results/sweep/table.csv")
+    assert list(table.columns[:2]) == ["model.width", "parametrization.name"] and len(table) == 4 and (table.seeds == 2).all()
+    assert (tmp_path / "results/sweep/accuracy.png").stat().st_size > 5000 and "sweep" in (tmp_path / "results/index.html").read_text()
+
+
+def test_the_joblib_launcher_runs_the_same_jobs(tmp_path):
+    command("train", "-m", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=finite", "model.width=4,16", "seed=0,1", "trainer.threads=1", folder=tmp_path / "a")
+    summaries = [json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/maml_omniglot").glob("*/summary.json")]
+    assert len(summaries) == 4 and all(s["status"] == "finished" for s in summaries)
+    alone = train.run(small(tmp_path / "b", "model.width=16", "seed=1", "trainer.threads=1"))
+    assert next(s for s in summaries if s["id"] == alone["id"])["metrics"] == alone["metrics"]
+
+
+REPRODUCE = [*(o for o in SMALL if o != "scale=demo")]
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """A whole reproduction with W&B offline: four rows, two seeds, one row with candidates."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    overrides = [o for o in REPRODUCE if not o.startswith(("logger", "trainer.epochs"))] + [f"paths.results={folder}", f"data.root={folder}/data"]
+    rows = ["width_8", "width_512", "mu_limit", "relu_ntk"]
+    arguments = ["experiment=maml", "scale=demo", "seeds=2", f"rows=[{','.join(rows)}]", "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]"]
+    return folder, arguments, command("reproduce", *arguments)
+
+
+def test_reproduce_writes_table_figures_and_page(reproduced):
+    folder, _, done = reproduced
+    assert "[8/8 runs" in done.stdout
+    output = folder / "maml"
+    for name in ("table.csv", "table.md", "runs.csv", "accuracy_vs_width.png", "accuracy_vs_width.svg", "curves.png", "pca.png", "pca.json"):
+        assert (output / name).stat().st_size > 100, name
+    table = pd.read_csv(output / "table.csv", dtype={"width": str})
+    assert list(table.columns) == COLUMNS
+    accuracy = table[table.metric == "accuracy"].set_index("row")
+    assert list(accuracy.index) == ["width_8", "width_512", "mu_limit", "relu_ntk"] and (accuracy.seeds == 2).all()
+    assert list(accuracy.width) == ["8", "512", "inf", "inf"] and accuracy.paper["mu_limit"] == 66.42
+    assert list(accuracy.parametrization) == ["mup", "mup", "mup", "ntk"] and (accuracy.data == "glyphs (generated)").all()
+    runs = [json.loads(p.read_text()) for p in (folder / "runs/maml").glob("*/summary.json")]
+    ours = [r["metrics"]["test/accuracy"] for r in runs if r["row"] == "mu_limit"]
+    assert accuracy["mean"]["mu_limit"] == pytest.approx(sum(ours) / 2, abs=1e-3)
+    page = (folder / "index.html").read_text()
+    assert page.count("data:image/png;base64") == 3 and "make demo" in page and "demo scale" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_reproduce_again_skips_everything(reproduced):
+    folder, arguments, _ = reproduced
+    before = (folder / "maml/runs.csv").read_text()
+    done = command("reproduce", *arguments)
+    assert done.stdout.count("already finished") == 8 and (folder / "maml/runs.csv").read_text() == before
+
+
+def test_a_clone_without_the_runs_rebuilds_the_report(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    (tmp_path / "maml").mkdir()
+    for name in ("runs.csv", "pca.json"):
+        (tmp_path / "maml" / name).write_bytes((folder / "maml" / name).read_bytes())
+    report.write(tmp_path)
+    for name in ("table.csv", "curves.svg", "accuracy_vs_width.svg", "pca.svg"):
+        assert (tmp_path / "maml" / name).read_text() == (folder / "maml" / name).read_text(), name
+
+
+def test_wandb_runs_are_kept_offline_beside_the_plain_files(reproduced):
+    folder, _, _ = reproduced
+    for run in (folder / "runs/maml").glob("*/summary.json"):
+        assert list(run.parent.glob("wandb/offline-run-*/run-*.wandb"))
+    assert list((folder / "runs/maml/wandb").glob("offline-run-*/run-*.wandb"))  # the report with table and figures
+
+
+def test_damaged_records_are_named(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    with open(folder / "maml/runs.csv", newline="") as f:
+        rows = list(csv.reader(f))
+    rows[2][rows[0].index("metrics")] = "{torn"
+    (tmp_path / "maml").mkdir()
+    with open(tmp_path / "maml/runs.csv", "w", newline="") as f:
+        csv.writer(f).writerows(rows)
+    with pytest.raises(DataError, match="runs.csv, line 3 is not a run"):
+        report.write(tmp_path)
+
+
+def test_unknown_experiments_and_rows():
+    done = command("reproduce", "experiment=alchemy", check=False)
+    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: maml" in done.stderr
+    done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
+    assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
+    done = command("report", "name=nothing", check=False)
+    assert done.returncode == 2 and "there are no runs named nothing" in done.stderr
+
+
+def test_an_override_that_does_not_fit_is_a_config_error():
+    with pytest.raises(ConfigError, match="does not compose"):
+        composed("train", ["modle=finite"])
