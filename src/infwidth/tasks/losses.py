@@ -17,5 +17,5 @@ def cross_entropy_cotangent(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Share of examples (...,) whose largest output is that of the label."""
-    return (outputs.argmax(-1) == labels).to(outputs.dtype).mean(-1)
+    """Share of examples (...,) whose largest output is that of the label, in float64 so that counts stay exact."""
+    return (outputs.argmax(-1) == labels).double().mean(-1)

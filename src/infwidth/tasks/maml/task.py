@@ -102,7 +102,7 @@ class MAML(Task):
             outputs = self._adapted(model, batch, steps)(batch.query_x)
             losses.append(cross_entropy(outputs, batch.query_y))
             accuracies.append(100 * accuracy(outputs, batch.query_y))
-        each = torch.cat(accuracies).double()
+        each = torch.cat(accuracies)
         return {
             "accuracy": each.mean().item(),
             "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
