@@ -50,7 +50,7 @@ def test_the_one_before_the_last_is_kept_and_used(tmp_path):
 
 def test_a_checkpoint_that_would_fill_the_disk_is_refused_with_the_sizes(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=400))
-    with pytest.raises(CheckpointError, match="more than half of the 0 MB free"):
+    with pytest.raises(CheckpointError, match="0.0 MB would fill more than half of the 0.0 MB free"):
         checkpoints.save(tmp_path / "c", TENSORS, {}, "run1")
     assert not list(tmp_path.iterdir())
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from infwidth.config import load
 from infwidth.data import glyphs, omniglot
-from infwidth.data.prepared import Prepared, read, write
+from infwidth.data.prepared import Prepared, read, temporary_folder, write
 from infwidth.errors import ConfigError, DataError
 
 
@@ -87,5 +87,6 @@ def obtain(data: Mapping[str, Any]) -> Prepared:
     folder = root / "prepared" / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
     if folder.exists():
         return read(folder)
+    temporary_folder(folder).rmdir()  # a folder that cannot be written is better known before the work than after
     arrays, manifest = entry.make(config, root, Path(mirror) if mirror else None)
     return write(folder, arrays, {"name": name, "kind": entry.kind, **manifest})

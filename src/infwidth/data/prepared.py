@@ -40,13 +40,18 @@ def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Prepared:
-    """Write arrays and manifest to a temporary folder and rename it: ``folder`` is whole or absent, never half-written."""
+def temporary_folder(folder: Path) -> Path:
+    """A new folder beside ``folder``; DataError if none can be made there."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as e:
         raise DataError(f"prepared data cannot be written to {folder.parent} ({e.strerror}); set data.root to a folder with room.") from e
+
+
+def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Prepared:
+    """Write arrays and manifest to a temporary folder and rename it: ``folder`` is whole or absent, never half-written."""
+    temporary = temporary_folder(folder)
     try:
         for name, array in arrays.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)

@@ -30,18 +30,28 @@ def _crc(tensors: Mapping[str, Tensor]) -> int:
     return crc
 
 
+def size_of(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of the tensors."""
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def require_room(folder: Path, size: int) -> None:
+    """CheckpointError with the sizes if ``size`` bytes would fill more than half of what is free on the folder's disk."""
+    free = shutil.disk_usage(folder).free
+    if size > free / 2:
+        raise CheckpointError(
+            f"a checkpoint of {size / 1e6:.1f} MB would fill more than half of the {free / 1e6:.1f} MB free at {folder}; "
+            "make room, or set trainer.checkpoint_every=0 to do without (a stopped run then starts anew)."
+        )
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run: str) -> None:
     """Write tensors and JSON-able ``info`` atomically for run id ``run``.
 
     Raises CheckpointError, before writing, if the file would fill more than half of what is free on the disk.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    size, free = sum(t.numel() * t.element_size() for t in tensors.values()), shutil.disk_usage(path.parent).free
-    if size > free / 2:
-        raise CheckpointError(
-            f"a checkpoint of {size / 1e6:.0f} MB would fill more than half of the {free / 1e6:.0f} MB free at {path.parent}; "
-            "make room or set trainer.checkpoint_every=0."
-        )
+    require_room(path.parent, size_of(tensors))
     metadata = {"run": run, "crc": str(_crc(tensors)), "info": json.dumps(info)}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -85,6 +85,9 @@ class Trainer:
         Raises Interrupted after SIGINT or SIGTERM, with the state saved; a second signal stops at once.
         """
         initial = self._features()
+        if self.config.checkpoint_every:
+            # The state and the best one so far: said now, not after hours of work.
+            checkpoints.require_room(self.directory.checkpoints, 2 * checkpoints.size_of(self.model.state()))
         self._resume()
         started, earlier = time.perf_counter(), self.seconds
         handlers = self._listen()
@@ -193,7 +196,8 @@ class Trainer:
         found = {f"test/{k}": v for k, v in self.task.evaluate(self.model, "test").items()}
         probe = self.task.probe()
         self.directory.write_features(initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names))
-        checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state, self.best, self.run)
+        if self.config.checkpoint_every:
+            checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state, self.best, self.run)
         self._log(found)
         return found
 
