@@ -172,3 +172,27 @@ def test_unknown_experiments_and_rows():
 def test_an_override_that_does_not_fit_is_a_config_error():
     with pytest.raises(ConfigError, match="does not compose"):
         composed("train", ["modle=finite"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["task.episodes=learn2learn"],
+        ["task.adaptation.order=second", "task.adaptation.steps=3", "task.reduction=mean"],
+        ["model.depth=2", "model.activation=relu", "task.adaptation.order=second"],
+        ["parametrization=custom", "parametrization.a=[0,1]", "parametrization.b=[0,0]", "parametrization.c=-1"],
+        ["trainer.schedule.name=cosine", "trainer.schedule.unit=step", "trainer.clip_by=parameter", "trainer.decay=0.001"],
+        ["task.shots=2", "task.queries=3", "task.ways=4"],
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_every_option_of_the_task_runs(options, tmp_path):
+    assert train.run(small(tmp_path, *options))["status"] == "finished"
+
+
+def test_both_samplers_train_to_the_same_accuracy_up_to_noise(tmp_path):
+    """The same statistics, seen by training: test accuracies within four standard errors of each other."""
+    longer = ["trainer.epochs=20", "task.meta_batch=16", "task.evaluation_episodes=400", "data.train_classes=60", "data.test_classes=40"]
+    ours, theirs = (train.run(small(tmp_path, f"task.episodes={e}", *longer))["metrics"] for e in ("vectorised", "learn2learn"))
+    error = (ours["test/accuracy_standard_error"] ** 2 + theirs["test/accuracy_standard_error"] ** 2) ** 0.5
+    assert ours["test/accuracy"] > 25 and abs(ours["test/accuracy"] - theirs["test/accuracy"]) < 4 * error

@@ -1,5 +1,6 @@
 """A published experiment: run the rows that are missing, then write its report. `python -m infwidth.reproduce experiment=maml`"""
 
+import copy
 import itertools
 import sys
 import time
@@ -41,13 +42,27 @@ def planned(chosen: ReproduceConfig, recipe: Recipe) -> list[dict[str, Any]]:
     if unknown:
         raise ConfigError(f"rows has {unknown[0]!r}, which experiment {chosen.experiment} does not have; it has: {', '.join(recipe.rows)}.")
     common = [f"scale={chosen.scale}", f"force={str(chosen.force).lower()}", *([f"data={chosen.data}"] if chosen.data else []), *chosen.overrides]
+    base = {row: composed("train", [f"experiment={chosen.experiment}/{row}", *common]) for row in rows}
     runs = []
     for seed, row in itertools.product(range(chosen.seeds or scale.seeds), rows):
-        base = [f"experiment={chosen.experiment}/{row}", f"seed={seed}", *common]
-        candidates = composed("train", base)["candidates"] if scale.candidates else {}
+        candidates = base[row]["candidates"] if scale.candidates else {}
         for values in itertools.product(*candidates.values()):
-            runs.append(composed("train", [*base, *(f"{k}={v}" for k, v in zip(candidates, values, strict=True))]))
+            runs.append(_varied(base[row], {"seed": seed, **dict(zip(candidates, values, strict=True))}))
     return runs
+
+
+def _varied(config: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the config with dotted keys set. ConfigError for a key that it does not have."""
+    config = copy.deepcopy(config)
+    for path, value in values.items():
+        *groups, last = path.split(".")
+        group = config
+        for name in groups:
+            group = group.get(name, {})
+        if last not in group:
+            raise ConfigError(f"candidates of row {config['row']} name the key {path}, which does not exist.")
+        group[last] = value
+    return config
 
 
 def carry_out(runs: list[dict[str, Any]]) -> list[str]:

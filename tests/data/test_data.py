@@ -203,3 +203,10 @@ def test_the_real_omniglot(tmp_path):
     assert {k: a.shape for k, a in found.arrays.items()} == {"train": (4112, 20, 784), "validation": (688, 20, 784), "test": (423, 20, 784)}
     ink = found.arrays["train"][:50].astype(float).mean() / 255
     assert 0.03 < ink < 0.3
+
+
+def test_of_two_processes_that_prepare_the_same_the_first_stays(tmp_path):
+    manifest = {"name": "x", "kind": "y", "label": "z", "source": "s"}
+    first = prepared.write(tmp_path / "p", {"train": np.zeros(3)}, manifest)
+    second = prepared.write(tmp_path / "p", {"train": np.zeros(3)}, manifest)
+    assert second.checksum == first.checksum and [p.name for p in tmp_path.iterdir()] == ["p"]

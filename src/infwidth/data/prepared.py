@@ -62,10 +62,10 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str,
             "dtypes": {name: a.dtype.str for name, a in arrays.items()},
         }
         (temporary / MANIFEST).write_text(json.dumps(full, indent=1))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
+        os.rename(temporary, folder)
     except OSError as e:
+        if folder.exists():  # another process was faster: its folder is as good
+            return read(folder)
         raise DataError(f"prepared data cannot be written to {folder} ({e.strerror}); set data.root to a folder with room.") from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

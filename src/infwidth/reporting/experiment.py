@@ -84,7 +84,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     at_scale = built[built.scale == scale]
     figures.accuracy_vs_width(at_scale, labels, f"{recipe.title}\n{made}", recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=scale != "demo")
     figures.curves(
-        {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind}, labels, f"Validation while training\n{made}", recipe.accuracy, output / "curves"
+        {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind}, labels, f"Validation while training\n{made}", "validation accuracy (%)", output / "curves"
     )
     pictures = [(output / "accuracy_vs_width.png", f"Accuracy against width, {made}."), (output / "curves.png", f"Validation accuracy by epoch, {made}; bands from the lowest to the highest seed.")]
     if (output / "pca.json").exists():
