@@ -18,8 +18,16 @@ CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS = "config.yaml", "metrics.jsonl"
 
 
 def run_id(deciding: Mapping[str, Any]) -> str:
-    """Twelve hex digits of the sha256 of the deciding config (canonical JSON)."""
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:12]
+    """Twelve hex digits of the sha256 of the deciding config (canonical JSON, in which 1.0 and 1 are the same)."""
+    return hashlib.sha256(json.dumps(_canonical(deciding), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _canonical(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def write_json(path: Path, value: Any) -> None:
