@@ -1,6 +1,11 @@
 """Fixtures shared by all tests."""
 
 import os
+
+# One thread a process, also in the commands that tests start: several PyTorch processes that each spin on all cores
+# slow each other down a hundredfold. Set before torch is imported, which reads it once.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 from pathlib import Path
 
 import numpy as np

@@ -95,7 +95,8 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
         outcome = Trainer(chosen.trainer, task, model.to(device), directory, identity, label, logger).fit()
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
-        raise Interrupted(f"{label} was interrupted; its state is in {directory.path}. Run the same command again to resume.") from None
+        kept = f"its state is in {directory.path}. Run the same command again to resume" if chosen.trainer.checkpoint_every else "with trainer.checkpoint_every=0 nothing is kept"
+        raise Interrupted(f"{label} was interrupted; {kept}.") from None
     finally:
         # Joblib reuses its workers, so a W&B run left open would swallow the next one's metrics.
         logger.finish(outcome.get("metrics", {}), failed=outcome["status"] != "finished")

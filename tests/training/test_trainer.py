@@ -214,3 +214,26 @@ def test_float64_runs(tmp_path):
     summary = train.run(small(tmp_path, "trainer.dtype=float64"))
     tensors, _ = checkpoints.load(folder_of(tmp_path, summary) / "checkpoints/best.safetensors")
     assert all(t.dtype == torch.float64 for t in tensors.values())
+
+
+def test_the_clip_threshold_can_follow_the_schedule(tmp_path):
+    options = ["trainer.schedule.name=multistep", "trainer.schedule.milestones=[1]", "trainer.schedule.factor=0.1", "trainer.clip=0.01"]
+    kept, followed = (train.run(small(tmp_path, *options, f"trainer.clip_follows_schedule={v}")) for v in ("false", "true"))
+    a, b = metrics_of(folder_of(tmp_path, kept)), metrics_of(folder_of(tmp_path, followed))
+    assert a[0] == b[0] and a[1]["train/loss"] != b[1]["train/loss"]
+    assert [r["learning_rate"] for r in a[:3]] == pytest.approx([0.1, 0.01, 0.01])
+
+
+def test_without_checkpoints_nothing_is_kept_and_that_is_said(tmp_path, monkeypatch):
+    summary = train.run(small(tmp_path / "a", "trainer.checkpoint_every=0"))
+    assert not list((folder_of(tmp_path / "a", summary) / "checkpoints").iterdir())
+    step = Trainer._one_step
+
+    def interrupted(self, batch):
+        if self.step == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "_one_step", interrupted)
+    with pytest.raises(Interrupted, match="nothing is kept"):
+        train.run(small(tmp_path / "b", "trainer.checkpoint_every=0"))

@@ -82,7 +82,7 @@ class Trainer:
     def fit(self) -> dict[str, Any]:
         """Train to the end and return the summary: status 'finished' or 'diverged', metrics, best epoch, steps, seconds.
 
-        Raises Interrupted after SIGINT or SIGTERM, with the state saved; a second signal stops at once.
+        Raises Interrupted after SIGINT or SIGTERM, with the state saved (unless checkpoint_every is 0); a second signal stops at once.
         """
         initial = self._features()
         if self.config.checkpoint_every:
@@ -129,15 +129,13 @@ class Trainer:
                         self._save()
                         raise Interrupted
                 self._watch(pending)
-                self.epoch += 1
                 self._end_epoch(clock)
                 done.set_postfix({k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"}, refresh=False)
 
     def _one_step(self, batch) -> dict[str, Tensor]:
-        config, schedule = self.config, self.config.schedule
-        factor = self._factor()
+        config, factor = self.config, self._factor()
         update, metrics = self.task.step(self.model, batch)
-        threshold = config.clip * factor if config.clip and config.clip_follows_schedule and schedule.name == "multistep" else config.clip
+        threshold = config.clip * factor if config.clip and config.clip_follows_schedule else config.clip
         update, norm = clipped(update, threshold, config.clip_by)
         self.model.apply_update(update, config.learning_rate * factor, config.decay)
         self.step += 1
@@ -163,13 +161,13 @@ class Trainer:
         row = {f"train/{k}": math.fsum(h[k] for h in self.history) / len(self.history) for k in self.history[0]}
         row["learning_rate"] = self.config.learning_rate * self._factor()
         self.history = []
+        self.epoch += 1
         last = self.step == self.total_steps
         if last or self.epoch % self.config.evaluate_every == 0:
             row |= self._evaluate()
         self.seconds = clock()
         self._log({**row, "seconds": round(self.seconds, 3)})
-        every = self.config.checkpoint_every
-        if self._stop or (every and (last or self.epoch % every == 0)):
+        if last or self._stop or self.epoch % (self.config.checkpoint_every or 1) == 0:
             self._save()
         if self._stop and not last:
             raise Interrupted
@@ -205,6 +203,8 @@ class Trainer:
         return self.model.features(self.task.probe().x).cpu().numpy()
 
     def _save(self) -> None:
+        if not self.config.checkpoint_every:
+            return
         tensors = {f"model.{k}": v for k, v in self.model.state().items()} | {f"best.{k}": v for k, v in self.best_state.items()}
         info = {
             "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
