@@ -196,3 +196,33 @@ def test_both_samplers_train_to_the_same_accuracy_up_to_noise(tmp_path):
     ours, theirs = (train.run(small(tmp_path, f"task.episodes={e}", *longer))["metrics"] for e in ("vectorised", "learn2learn"))
     error = (ours["test/accuracy_standard_error"] ** 2 + theirs["test/accuracy_standard_error"] ** 2) ** 0.5
     assert ours["test/accuracy"] > 25 and abs(ours["test/accuracy"] - theirs["test/accuracy"]) < 4 * error
+
+
+def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path, monkeypatch):
+    def git(*arguments):
+        return subprocess.run(["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.setattr(report, "EXPERIMENTS", tmp_path / "experiments")
+    for path in ("experiments/x", "src/infwidth/reporting/table.py", "src/infwidth/models/linear.py", "conf/train.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("1")
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    first = git("rev-parse", "--short", "HEAD")
+    (tmp_path / "src/infwidth/reporting/table.py").write_text("2")
+    report.outdated.cache_clear()
+    assert not report.outdated(first) and report.outdated(first + "+") and report.outdated("0123456789")
+    (tmp_path / "src/infwidth/models/linear.py").write_text("2")
+    report.outdated.cache_clear()
+    assert report.outdated(first)
+    report.outdated.cache_clear()
+
+
+def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table: maml -->\nold\n<!-- end -->\nafter\n")
+    report.update_readme(readme, folder)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- table: maml -->") and text.endswith("<!-- end -->\nafter\n") and "| μ-limit" in text and "old" not in text

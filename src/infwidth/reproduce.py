@@ -106,8 +106,7 @@ def main(config: DictConfig) -> None:
         print(e, file=sys.stderr, flush=True)
         sys.exit(130)
     results = Path(runs[0]["paths"]["results"])
-    sections = {s.title: s for s in report.write(results, chosen.experiment)}
-    section = sections[recipe.title]
+    section = report.write(results, chosen.experiment)[chosen.experiment]
     with pd.option_context("display.width", 250):
         print(f"\n{section.table.to_string(index=False)}\n\nTable and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
     if runs[0]["logger"]["name"] == "wandb":

@@ -15,10 +15,13 @@ from omegaconf import DictConfig
 from infwidth.command import CONF, plain, sentences
 from infwidth.config import key, load
 from infwidth.data.catalog import obtain
+from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.models import build_model, resolved_parametrization
+from infwidth.models.contract import Model
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
+from infwidth.tasks.contract import Task
 from infwidth.training import provenance
 from infwidth.training.logging import NoLogger, WandbLogger
 from infwidth.training.run_directory import RunDirectory, run_id
@@ -80,19 +83,25 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     deciding = _deciding(config, data.checksum)
     identity = run_id(deciding)
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
-    if chosen.force:
-        directory.clear()
-    summary = directory.summary()
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
-    if summary.get("status") in ("finished", "diverged"):
-        print(f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True)
-        return summary
-    directory.create(config)
+    with directory.locked():
+        if chosen.force:
+            directory.clear()
+        summary = directory.summary()
+        if summary.get("status") in ("finished", "diverged"):
+            print(f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True)
+            return summary
+        directory.create(config)
+        return _carried_out(chosen, config, data, task, model.to(device), directory, identity, label)
+
+
+def _carried_out(chosen: RunConfig, config: Mapping[str, Any], data: Prepared, task: Task, model: Model, directory: RunDirectory, identity: str, label: str) -> dict[str, Any]:
+    """Train, and write the summary however it ends."""
     provenance.reset_peak_memory()
     started, logger, outcome = time.time(), NoLogger(), {"status": "failed"}
     try:
         logger = _logger(chosen, config, directory, identity, label)
-        outcome = Trainer(chosen.trainer, task, model.to(device), directory, identity, label, logger).fit()
+        outcome = Trainer(chosen.trainer, task, model, directory, identity, label, logger).fit()
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
         kept = f"its state is in {directory.path}. Run the same command again to resume" if chosen.trainer.checkpoint_every else "with trainer.checkpoint_every=0 nothing is kept"
@@ -105,7 +114,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             "parametrization": resolved_parametrization(chosen.model, chosen.parametrization),
             "data": {"name": data.manifest["name"], "label": data.manifest["label"], "checksum": data.checksum},
             "provenance": {
-                "commit": provenance.commit(), "hardware": provenance.hardware(device), "versions": provenance.versions(),
+                "commit": provenance.commit(), "hardware": provenance.hardware(_device(chosen.trainer)), "versions": provenance.versions(),
                 "wall_seconds": round(time.time() - started, 2), "peak_memory_bytes": provenance.peak_memory_bytes(),
                 "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             },

@@ -32,7 +32,7 @@ def metrics_of(folder):
 def test_a_run_leaves_everything_behind(tmp_path):
     summary = train.run(small(tmp_path))
     folder = folder_of(tmp_path, summary)
-    assert sorted(p.name for p in folder.iterdir()) == ["checkpoints", "config.yaml", "features.npz", "metrics.jsonl", "summary.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [".lock", "checkpoints", "config.yaml", "features.npz", "metrics.jsonl", "summary.json"]
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["best.safetensors"]
     rows = metrics_of(folder)
     assert [r["epoch"] for r in rows[:-1]] == [1, 2, 3] and all("validation/accuracy" in r and "train/loss" in r for r in rows[:-1])
@@ -237,3 +237,11 @@ def test_without_checkpoints_nothing_is_kept_and_that_is_said(tmp_path, monkeypa
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
     with pytest.raises(Interrupted, match="nothing is kept"):
         train.run(small(tmp_path / "b", "trainer.checkpoint_every=0"))
+
+
+def test_two_processes_do_not_carry_out_the_same_run(tmp_path):
+    summary = train.run(small(tmp_path))
+    with RunDirectory(folder_of(tmp_path, summary)).locked():
+        with pytest.raises(OutputError, match="is being carried out by another process"):
+            train.run(small(tmp_path, "force=true"))
+    assert train.run(small(tmp_path)) == summary

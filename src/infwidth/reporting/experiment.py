@@ -77,7 +77,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     shown = table.display(built, labels, stale)
     scale = max({r.scale for r in found}, key=["demo", "cpu", "paper"].index)
     if stale:
-        notes.append("† made by a commit whose source differs from the present one.")
+        notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
     made = f"{scale} scale, {', '.join(sorted({r.data for r in found if r.scale == scale}))}"
     notes += _panel_table(recipe, behind, scale, output)
     (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")

@@ -1,10 +1,12 @@
 """A run's folder results/runs/<experiment>/<id>/ and the id: a hash of what decides the numbers (design section 7)."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import yaml
 from infwidth.errors import OutputError
 from infwidth.training.checkpoints import LAST, PREVIOUS
 
-CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS = "config.yaml", "metrics.jsonl", "summary.json", "features.npz", "checkpoints"
+CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS, LOCK = "config.yaml", "metrics.jsonl", "summary.json", "features.npz", "checkpoints", ".lock"
 
 
 def run_id(deciding: Mapping[str, Any]) -> str:
@@ -59,11 +61,30 @@ class RunDirectory:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             (self.path / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False))
 
-    def clear(self) -> None:
-        """Remove the run and everything it left."""
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the run while this one works in it; a killed process leaves no lock behind.
+
+        Raises OutputError if another process has it.
+        """
         with self._writing():
-            if self.path.exists():
-                shutil.rmtree(self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise OutputError(f"the run {self.path} is being carried out by another process; wait for it, or stop it and run the same command again.") from None
+            yield
+
+    def clear(self) -> None:
+        """Remove everything that an earlier run left."""
+        with self._writing():
+            for entry in self.path.iterdir():
+                if entry.is_dir():
+                    shutil.rmtree(entry)
+                elif entry.name != LOCK:
+                    entry.unlink()
 
     def forget_progress(self) -> None:
         """Remove the checkpoints that only a resume needs."""
