@@ -120,10 +120,16 @@ def meta_batches(pool, widths, number):
     for width in widths:
         batches = list(vectorised(pool, SHAPE, 20 * EPISODES, EPISODES, stream("benchmark"), torch.float32))
         net = network(width)
-        steps = {"ours": ours(copy.deepcopy(net), itertools.cycle(batches)), "products": products(net, itertools.cycle(batches))}
+        steps = {
+            "ours": ours(copy.deepcopy(net), itertools.cycle(batches)),
+            "products": products(net, itertools.cycle(batches)),
+        }
         if width > D + K:
             reduced = linear.reduced(net)
-            steps |= {"ours, change of basis": ours(reduced, itertools.cycle(batches)), "width 789": ours(network(D + K), itertools.cycle(batches))}
+            steps |= {
+                "ours, change of basis": ours(reduced, itertools.cycle(batches)),
+                "width 789": ours(network(D + K), itertools.cycle(batches)),
+            }
         if width <= 2048:
             steps["learn2learn"] = learn2learns(net, itertools.cycle(batches))
         found[width] = rounds(steps, number, 0.4)
@@ -159,7 +165,12 @@ def main():
     parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
     pool = Pool((torch.rand(4112, 20, D, generator=stream("pool")) < 0.15).to(torch.uint8) * 255, "train")
-    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit(), "meta_batch_seconds": {}, "sampling_seconds": {}}
+    found = {
+        "hardware": provenance.hardware(torch.device("cpu")),
+        "commit": provenance.commit(),
+        "meta_batch_seconds": {},
+        "sampling_seconds": {},
+    }
     print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
     print("meta-batch of 32 episodes, first order, float32 (milliseconds)")
     found["meta_batch_seconds"] = meta_batches(pool, arguments.widths, arguments.rounds)
@@ -176,7 +187,9 @@ def main():
     found["sampling_seconds"] = times = sampling(pool, arguments.rounds)
     fastest = min(t for name, t in times.items() if name.startswith("learn2learn"))
     print("  " + ", ".join(f"{name} {1e3 * t:.3f}" for name, t in times.items()))
-    print(f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with images, {EPISODES / times['ours, indices only']:.0f} as indices")
+    print(
+        f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with images, {EPISODES / times['ours, indices only']:.0f} as indices"
+    )
     if arguments.json:
         with open(arguments.json, "w") as f:
             json.dump(found, f, indent=1)

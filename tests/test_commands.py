@@ -17,14 +17,21 @@ from infwidth.reporting.table import COLUMNS
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
 
-ROWS = sorted(p.relative_to(REPOSITORY / "conf/experiment").with_suffix("").as_posix() for p in (REPOSITORY / "conf/experiment").glob("*/*.yaml"))
+ROWS = sorted(
+    p.relative_to(REPOSITORY / "conf/experiment").with_suffix("").as_posix()
+    for p in (REPOSITORY / "conf/experiment").glob("*/*.yaml")
+)
 
 
 def command(module, *arguments, folder=None, check=True, **environment):
     """Run ``python -m infwidth.<module>`` as a user would."""
     extra = [f"paths.results={folder}/results", f"data.root={folder}/data"] if folder else []
     done = subprocess.run(
-        [sys.executable, "-m", f"infwidth.{module}", *arguments, *extra], cwd=REPOSITORY, capture_output=True, text=True, env={**os.environ, **environment}
+        [sys.executable, "-m", f"infwidth.{module}", *arguments, *extra],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
     assert not check or done.returncode == 0, done.stderr
     return done
@@ -76,16 +83,43 @@ def test_bad_input_is_a_sentence(arguments, message, tmp_path):
 
 
 def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):
-    done = command("train", "-m", *SMALL, "name=sweep", "model=finite", "model.width=0,4,16", "parametrization=mup,ntk", "seed=0,1", folder=tmp_path)
+    done = command(
+        "train",
+        "-m",
+        *SMALL,
+        "name=sweep",
+        "model=finite",
+        "model.width=0,4,16",
+        "parametrization=mup,ntk",
+        "seed=0,1",
+        folder=tmp_path,
+    )
     assert done.stderr.count("error: model.width is 0") == 4 and done.stdout.count("test accuracy") == 8
     done = command("report", "name=sweep", f"paths.results={tmp_path}/results")
     table = pd.read_csv(tmp_path / "results/sweep/table.csv")
-    assert list(table.columns[:2]) == ["model.width", "parametrization.name"] and len(table) == 4 and (table.seeds == 2).all()
-    assert (tmp_path / "results/sweep/accuracy.png").stat().st_size > 5000 and "sweep" in (tmp_path / "results/index.html").read_text()
+    assert (
+        list(table.columns[:2]) == ["model.width", "parametrization.name"]
+        and len(table) == 4
+        and (table.seeds == 2).all()
+    )
+    assert (tmp_path / "results/sweep/accuracy.png").stat().st_size > 5000 and "sweep" in (
+        tmp_path / "results/index.html"
+    ).read_text()
 
 
 def test_the_joblib_launcher_runs_the_same_jobs(tmp_path):
-    command("train", "-m", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "model=finite", "model.width=4,16", "seed=0,1", "trainer.threads=1", folder=tmp_path / "a")
+    command(
+        "train",
+        "-m",
+        *SMALL,
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        "model=finite",
+        "model.width=4,16",
+        "seed=0,1",
+        "trainer.threads=1",
+        folder=tmp_path / "a",
+    )
     summaries = [json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/maml_omniglot").glob("*/summary.json")]
     assert len(summaries) == 4 and all(s["status"] == "finished" for s in summaries)
     alone = train.run(small(tmp_path / "b", "model.width=16", "seed=1", "trainer.threads=1"))
@@ -99,9 +133,18 @@ REPRODUCE = [*(o for o in SMALL if o != "scale=demo")]
 def reproduced(tmp_path_factory):
     """A whole reproduction with W&B offline: four rows, two seeds, one row with candidates."""
     folder = tmp_path_factory.mktemp("reproduced")
-    overrides = [o for o in REPRODUCE if not o.startswith(("logger", "trainer.epochs"))] + [f"paths.results={folder}", f"data.root={folder}/data"]
+    overrides = [o for o in REPRODUCE if not o.startswith(("logger", "trainer.epochs"))] + [
+        f"paths.results={folder}",
+        f"data.root={folder}/data",
+    ]
     rows = ["width_8", "width_512", "mu_limit", "relu_ntk"]
-    arguments = ["experiment=maml", "scale=demo", "seeds=2", f"rows=[{','.join(rows)}]", "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]"]
+    arguments = [
+        "experiment=maml",
+        "scale=demo",
+        "seeds=2",
+        f"rows=[{','.join(rows)}]",
+        "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]",
+    ]
     return folder, arguments, command("reproduce", *arguments)
 
 
@@ -109,19 +152,35 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
     folder, _, done = reproduced
     assert "[8/8 runs" in done.stdout
     output = folder / "maml"
-    for name in ("table.csv", "table.md", "runs.csv", "accuracy_vs_width.png", "accuracy_vs_width.svg", "curves.png", "pca.png", "pca.json"):
+    for name in (
+        "table.csv",
+        "table.md",
+        "runs.csv",
+        "accuracy_vs_width.png",
+        "accuracy_vs_width.svg",
+        "curves.png",
+        "pca.png",
+        "pca.json",
+    ):
         assert (output / name).stat().st_size > 100, name
     table = pd.read_csv(output / "table.csv", dtype={"width": str})
     assert list(table.columns) == COLUMNS
     accuracy = table[table.metric == "accuracy"].set_index("row")
     assert list(accuracy.index) == ["width_8", "width_512", "mu_limit", "relu_ntk"] and (accuracy.seeds == 2).all()
     assert list(accuracy.width) == ["8", "512", "inf", "inf"] and accuracy.paper["mu_limit"] == 66.42
-    assert list(accuracy.parametrization) == ["mup", "mup", "mup", "ntk"] and (accuracy.data == "glyphs (generated)").all()
+    assert (
+        list(accuracy.parametrization) == ["mup", "mup", "mup", "ntk"] and (accuracy.data == "glyphs (generated)").all()
+    )
     runs = [json.loads(p.read_text()) for p in (folder / "runs/maml").glob("*/summary.json")]
     ours = [r["metrics"]["test/accuracy"] for r in runs if r["row"] == "mu_limit"]
     assert accuracy["mean"]["mu_limit"] == pytest.approx(sum(ours) / 2, abs=1e-3)
     page = (folder / "index.html").read_text()
-    assert page.count("data:image/png;base64") == 3 and "make demo" in page and "demo scale" in page and "http" not in page.replace("http-equiv", "")
+    assert (
+        page.count("data:image/png;base64") == 3
+        and "make demo" in page
+        and "demo scale" in page
+        and "http" not in page.replace("http-equiv", "")
+    )
 
 
 def test_reproduce_again_skips_everything(reproduced):
@@ -181,7 +240,12 @@ def test_an_override_that_does_not_fit_is_a_config_error():
         ["task.adaptation.order=second", "task.adaptation.steps=3", "task.reduction=mean"],
         ["model.depth=2", "model.activation=relu", "task.adaptation.order=second"],
         ["parametrization=custom", "parametrization.a=[0,1]", "parametrization.b=[0,0]", "parametrization.c=-1"],
-        ["trainer.schedule.name=cosine", "trainer.schedule.unit=step", "trainer.clip_by=parameter", "trainer.decay=0.001"],
+        [
+            "trainer.schedule.name=cosine",
+            "trainer.schedule.unit=step",
+            "trainer.clip_by=parameter",
+            "trainer.decay=0.001",
+        ],
         ["task.shots=2", "task.queries=3", "task.ways=4"],
     ],
     ids=lambda options: " ".join(options),
@@ -192,18 +256,36 @@ def test_every_option_of_the_task_runs(options, tmp_path):
 
 def test_both_samplers_train_to_the_same_accuracy_up_to_noise(tmp_path):
     """The same statistics, seen by training: test accuracies within four standard errors of each other."""
-    longer = ["trainer.epochs=20", "task.meta_batch=16", "task.evaluation_episodes=400", "data.train_classes=60", "data.test_classes=40"]
-    ours, theirs = (train.run(small(tmp_path, f"task.episodes={e}", *longer))["metrics"] for e in ("vectorised", "learn2learn"))
+    longer = [
+        "trainer.epochs=20",
+        "task.meta_batch=16",
+        "task.evaluation_episodes=400",
+        "data.train_classes=60",
+        "data.test_classes=40",
+    ]
+    ours, theirs = (
+        train.run(small(tmp_path, f"task.episodes={e}", *longer))["metrics"] for e in ("vectorised", "learn2learn")
+    )
     error = (ours["test/accuracy_standard_error"] ** 2 + theirs["test/accuracy_standard_error"] ** 2) ** 0.5
     assert ours["test/accuracy"] > 25 and abs(ours["test/accuracy"] - theirs["test/accuracy"]) < 4 * error
 
 
 def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path, monkeypatch):
     def git(*arguments):
-        return subprocess.run(["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     monkeypatch.setattr(report, "EXPERIMENTS", tmp_path / "experiments")
-    for path in ("experiments/x", "src/infwidth/reporting/table.py", "src/infwidth/models/linear.py", "conf/train.yaml"):
+    for path in (
+        "experiments/x",
+        "src/infwidth/reporting/table.py",
+        "src/infwidth/models/linear.py",
+        "conf/train.yaml",
+    ):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("1")
     git("init")
@@ -225,4 +307,9 @@ def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
     readme.write_text("before\n<!-- table: maml -->\nold\n<!-- end -->\nafter\n")
     report.update_readme(readme, folder)
     text = readme.read_text()
-    assert text.startswith("before\n<!-- table: maml -->") and text.endswith("<!-- end -->\nafter\n") and "| μ-limit" in text and "old" not in text
+    assert (
+        text.startswith("before\n<!-- table: maml -->")
+        and text.endswith("<!-- end -->\nafter\n")
+        and "| μ-limit" in text
+        and "old" not in text
+    )

@@ -43,7 +43,7 @@ exponents = st.fractions(min_value=-2, max_value=2, max_denominator=4)
 
 @given(st.data(), st.integers(1, 4), exponents)
 def test_a_shift_changes_neither_r_nor_the_regime(data, depth, theta):
-    draw = lambda: tuple(data.draw(exponents) for _ in range(depth + 1))  # noqa: E731
+    draw = lambda: tuple(data.draw(exponents) for _ in range(depth + 1))
     abc = ABC(draw(), draw(), data.draw(exponents))
     shifted = abc.shifted(theta)
     assert [abc.r(l) for l in range(1, depth + 1)] == [shifted.r(l) for l in range(1, depth + 1)]
@@ -119,11 +119,15 @@ def plain_training(abc, width, theta, steps=3):
                 h = torch.relu(h)
         trajectory.append(h.detach())
         gradients = torch.autograd.grad(h, ws, cross_entropy_cotangent(h, y).detach())
-        ws = [(w - 0.3 * s.learning_rate_scale * gr).detach().requires_grad_() for w, gr, s in zip(ws, gradients, layers)]
+        ws = [
+            (w - 0.3 * s.learning_rate_scale * gr).detach().requires_grad_() for w, gr, s in zip(ws, gradients, layers)
+        ]
     return torch.stack(trajectory), x, y
 
 
-@pytest.mark.parametrize("name, c, depth", [("standard", 1, 2), ("ntk", None, 2), ("mup", None, 3), ("mean_field", None, 1)])
+@pytest.mark.parametrize(
+    "name, c, depth", [("standard", 1, 2), ("ntk", None, 2), ("mup", None, 3), ("mean_field", None, 1)]
+)
 def test_the_shift_symmetry_and_the_mlp_built_from_it(name, c, depth):
     abc, width = named(name, depth, c), 17
     expected, x, y = plain_training(abc, width, 0)

@@ -17,7 +17,13 @@ pytestmark = [
 
 
 def run(tmp_path, row, *overrides):
-    options = [f"experiment=maml/{row}", "scale=paper", "logger=none", "trainer.progress=false", f"paths.results={tmp_path}"]
+    options = [
+        f"experiment=maml/{row}",
+        "scale=paper",
+        "logger=none",
+        "trainer.progress=false",
+        f"paths.results={tmp_path}",
+    ]
     return train.run(composed("train", [*options, *overrides]))["metrics"]
 
 

@@ -25,7 +25,10 @@ def main(config: DictConfig) -> None:
         started = time.monotonic()
         found = obtain(composed("train", [f"data={name}"])["data"])
         shapes = ", ".join(f"{k} {tuple(a.shape)}" for k, a in found.arrays.items())
-        print(f"{name}: {shapes}; checksum {found.checksum[:12]}; from {found.manifest['source']}; ready in {time.monotonic() - started:.1f} s", flush=True)
+        print(
+            f"{name}: {shapes}; checksum {found.checksum[:12]}; from {found.manifest['source']}; ready in {time.monotonic() - started:.1f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

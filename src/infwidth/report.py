@@ -29,16 +29,34 @@ class ReportConfig:
     paths: PathsConfig
 
 
-PRESENTATION = ("src/infwidth/reporting", "src/infwidth/report.py", "src/infwidth/reproduce.py", "src/infwidth/prepare.py", "conf/command")
+PRESENTATION = (
+    "src/infwidth/reporting",
+    "src/infwidth/report.py",
+    "src/infwidth/reproduce.py",
+    "src/infwidth/prepare.py",
+    "conf/command",
+)
 """Paths in src and conf that cannot change a run's numbers."""
 
 
 @functools.cache
 def outdated(commit: str) -> bool:
     """Whether what decides numbers in src/ or conf/ differs between a commit and the working tree, or the commit is not known here."""
-    command = ["git", "diff", "--quiet", commit.rstrip("+"), "--", ":/src", ":/conf", *(f":(top,exclude){path}" for path in PRESENTATION)]
+    command = [
+        "git",
+        "diff",
+        "--quiet",
+        commit.rstrip("+"),
+        "--",
+        ":/src",
+        ":/conf",
+        *(f":(top,exclude){path}" for path in PRESENTATION),
+    ]
     try:
-        return commit.endswith("+") or subprocess.run(command, cwd=EXPERIMENTS, capture_output=True).returncode != 0
+        return (
+            commit.endswith("+")
+            or subprocess.run(command, cwd=EXPERIMENTS, capture_output=True, check=False).returncode != 0
+        )
     except OSError:
         return True
 
@@ -56,12 +74,16 @@ def write(results: Path, name: str | None = None) -> dict[str, Section]:
         raise DataError(f"there are no runs named {name} in {results}; there are: {', '.join(names) or 'none'}.")
     try:
         sections = {
-            n: experiment.report(n, EXPERIMENTS / n, results, outdated) if (EXPERIMENTS / n / "recipe.yaml").exists() else experiment.report_sweep(n, results)
+            n: experiment.report(n, EXPERIMENTS / n, results, outdated)
+            if (EXPERIMENTS / n / "recipe.yaml").exists()
+            else experiment.report_sweep(n, results)
             for n in names
         }
         page.write(results / "index.html", list(sections.values()))
     except OSError as e:
-        raise OutputError(f"the report cannot be written to {e.filename} ({e.strerror}); make room or make the folder writable.") from e
+        raise OutputError(
+            f"the report cannot be written to {e.filename} ({e.strerror}); make room or make the folder writable."
+        ) from e
     return sections
 
 
@@ -70,7 +92,12 @@ def update_readme(readme: Path, results: Path) -> None:
     text = readme.read_text()
     for name in experiments_in(results):
         table = (results / name / "table.md").read_text().split("\n", 2)[2]
-        text = re.sub(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}\n{t}\n{m[2]}", text, flags=re.DOTALL)
+        text = re.sub(
+            rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)",
+            lambda m, t=table: f"{m[1]}\n{t}\n{m[2]}",
+            text,
+            flags=re.DOTALL,
+        )
     readme.write_text(text)
 
 

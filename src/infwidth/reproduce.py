@@ -40,8 +40,15 @@ def planned(chosen: ReproduceConfig, recipe: Recipe) -> list[dict[str, Any]]:
     rows = chosen.rows or scale.rows or recipe.rows
     unknown = [r for r in rows if r not in recipe.rows]
     if unknown:
-        raise ConfigError(f"rows has {unknown[0]!r}, which experiment {chosen.experiment} does not have; it has: {', '.join(recipe.rows)}.")
-    common = [f"scale={chosen.scale}", f"force={str(chosen.force).lower()}", *([f"data={chosen.data}"] if chosen.data else []), *chosen.overrides]
+        raise ConfigError(
+            f"rows has {unknown[0]!r}, which experiment {chosen.experiment} does not have; it has: {', '.join(recipe.rows)}."
+        )
+    common = [
+        f"scale={chosen.scale}",
+        f"force={str(chosen.force).lower()}",
+        *([f"data={chosen.data}"] if chosen.data else []),
+        *chosen.overrides,
+    ]
     base = {row: composed("train", [f"experiment={chosen.experiment}/{row}", *common]) for row in rows}
     runs = []
     for seed, row in itertools.product(range(chosen.seeds or scale.seeds), rows):
@@ -108,9 +115,13 @@ def main(config: DictConfig) -> None:
     results = Path(runs[0]["paths"]["results"])
     section = report.write(results, chosen.experiment)[chosen.experiment]
     with pd.option_context("display.width", 250):
-        print(f"\n{section.table.to_string(index=False)}\n\nTable and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
+        print(
+            f"\n{section.table.to_string(index=False)}\n\nTable and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}."
+        )
     if runs[0]["logger"]["name"] == "wandb":
-        WandbReport(runs[0]["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures)
+        WandbReport(runs[0]["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(
+            section.table, section.figures
+        )
     if failures:
         raise InfwidthError(f"{len(failures)} of {len(runs)} runs failed: {'; '.join(failures)}")
 

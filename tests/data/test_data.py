@@ -15,8 +15,20 @@ from PIL import Image
 from infwidth.data import archives, catalog, omniglot, prepared
 from infwidth.errors import ConfigError, DataError
 
-GLYPHS = {"name": "glyphs", "train_classes": 5, "validation_classes": 3, "test_classes": 2, "drawers": 4, "jitter": 0.1, "generator_seed": 0}
-SMALL_SPLIT = {"train": [("images_background", "A", 1)], "validation": [("images_background", "A", 2)], "test": [("images_evaluation", "B", 1)]}
+GLYPHS = {
+    "name": "glyphs",
+    "train_classes": 5,
+    "validation_classes": 3,
+    "test_classes": 2,
+    "drawers": 4,
+    "jitter": 0.1,
+    "generator_seed": 0,
+}
+SMALL_SPLIT = {
+    "train": [("images_background", "A", 1)],
+    "validation": [("images_background", "A", 2)],
+    "test": [("images_evaluation", "B", 1)],
+}
 
 
 def png(shift: int) -> bytes:
@@ -48,7 +60,11 @@ def obtain(tmp_path, mirror):
 
 def test_omniglot_is_prepared_from_a_mirror_once(tmp_path, tiny_omniglot):
     found = obtain(tmp_path, tiny_omniglot)
-    assert {k: a.shape for k, a in found.arrays.items()} == {"train": (4, 20, 784), "validation": (4, 20, 784), "test": (1, 20, 784)}
+    assert {k: a.shape for k, a in found.arrays.items()} == {
+        "train": (4, 20, 784),
+        "validation": (4, 20, 784),
+        "test": (1, 20, 784),
+    }
     assert isinstance(found.arrays["train"], np.memmap) and found.arrays["train"].dtype == np.uint8
     assert found.manifest["test_class_names"] == ["B 1"] and found.manifest["kind"] == "few-shot images"
     assert "sha256" in found.manifest["source"]["images_background"]
@@ -80,7 +96,15 @@ def test_the_vinyals_split_has_its_published_sizes():
     assert len(set().union(*map(set, split.values()))) == 1623
 
 
-@pytest.mark.parametrize("damage, message", [("truncated", "not a whole zip archive"), ("byte", "not a whole zip archive"), ("missing", "has 19 of the 20 drawings of A/character01"), ("image", "not a readable image")])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        ("truncated", "not a whole zip archive"),
+        ("byte", "not a whole zip archive"),
+        ("missing", "has 19 of the 20 drawings of A/character01"),
+        ("image", "not a readable image"),
+    ],
+)
 def test_damaged_archives_are_named_and_nothing_is_prepared(tmp_path, tiny_omniglot, damage, message):
     path = tiny_omniglot / "omniglot" / "images_background.zip"
     content = path.read_bytes()
@@ -141,7 +165,9 @@ def served(tmp_path):
     server.server_close()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # torchvision leaves an HTTPError's file open
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # torchvision leaves an HTTPError's file open
 def test_a_download_is_verified_before_it_appears(tmp_path, served):
     good = archives.Download(f"{served}/x.zip", "9a0364b9e99bb480dd25e1f0284c8555")
     assert good.fetch(tmp_path / "raw").read_bytes() == b"content"
@@ -200,7 +226,11 @@ def test_the_real_omniglot(tmp_path):
     if not mirror or omniglot.find(Path(mirror)) is None:
         pytest.skip("DATA_MIRROR has no Omniglot")
     found = obtain(tmp_path, mirror)
-    assert {k: a.shape for k, a in found.arrays.items()} == {"train": (4112, 20, 784), "validation": (688, 20, 784), "test": (423, 20, 784)}
+    assert {k: a.shape for k, a in found.arrays.items()} == {
+        "train": (4112, 20, 784),
+        "validation": (688, 20, 784),
+        "test": (423, 20, 784),
+    }
     ink = found.arrays["train"][:50].astype(float).mean() / 255
     assert 0.03 < ink < 0.3
 

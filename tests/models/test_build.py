@@ -8,7 +8,17 @@ from infwidth.models import MODELS, build_model, resolved_parametrization
 from infwidth.models.linear import LinearNet
 from infwidth.models.mlp import MLP
 
-FINITE = {"name": "finite", "width": 6, "depth": 1, "activation": "linear", "sigma_u": 1.0, "sigma_hidden": 1.0, "sigma_v": 1.0, "alpha": 1.0, "change_of_basis": True}
+FINITE = {
+    "name": "finite",
+    "width": 6,
+    "depth": 1,
+    "activation": "linear",
+    "sigma_u": 1.0,
+    "sigma_hidden": 1.0,
+    "sigma_v": 1.0,
+    "alpha": 1.0,
+    "change_of_basis": True,
+}
 MU = {"name": "mu_limit", "depth": 1, "activation": "linear", "sigma_u": 1.0, "sigma_v": 0.5, "alpha": 1.0}
 NTK = {"name": "ntk_limit", "depth": 1, "activation": "relu", "sigma_u": 1.0, "sigma_v": 1.0, "sigma_b": 1.0}
 AUTO = {"name": "auto"}
@@ -42,7 +52,11 @@ def test_families():
         ({**FINITE, "width": 0}, AUTO, "model.width is 0; it must be at least 1"),
         ({**FINITE, "activation": "tanh"}, AUTO, "choose one of: linear, relu"),
         ({**FINITE, "depth": 2}, {"name": "mean_field"}, "one hidden layer only"),
-        (FINITE, {"name": "custom", "a": [0, 0, 0], "b": [0, 0, 0], "c": 0}, "has 3 exponents; a network of model.depth=1 has 2"),
+        (
+            FINITE,
+            {"name": "custom", "a": [0, 0, 0], "b": [0, 0, 0], "c": 0},
+            "has 3 exponents; a network of model.depth=1 has 2",
+        ),
         (FINITE, {"name": "custom", "c": 0}, "needs parametrization.a"),
         (FINITE, {"name": "mup", "a": [0, 0]}, "use parametrization=custom"),
         ({**FINITE, "momentum": 1}, AUTO, "model.momentum is not a known key"),

@@ -25,7 +25,10 @@ def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
     su, sv, sb, n = 0.8, 0.6, 0.5, 400_000
     g = torch.Generator().manual_seed(1)
     x, y = inputs(2), inputs(3, 1)
-    U, b = su * torch.randn(n, D, generator=g, dtype=torch.float64), sb * torch.randn(n, generator=g, dtype=torch.float64)
+    U, b = (
+        su * torch.randn(n, D, generator=g, dtype=torch.float64),
+        sb * torch.randn(n, generator=g, dtype=torch.float64),
+    )
     phi = torch.relu if activation == "relu" else (lambda h: h)
     derivative = (lambda h: (h > 0).double()) if activation == "relu" else torch.ones_like
     hx, hy = x @ U.T + b, y @ U.T + b
@@ -50,7 +53,9 @@ def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
     for n in (256, 4096):
         squares = []
         for seed in range(6):
-            net = MLP(n, D, K, (0.9, 0.7), 0.0, named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64)
+            net = MLP(
+                n, D, K, (0.9, 0.7), 0.0, named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64
+            )
             if not tangent:
                 # f starts as a random function of order one; without it the comparison is of the training alone
                 with torch.no_grad():
@@ -71,7 +76,13 @@ def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
 def test_tiles_and_growth_do_not_change_the_function(monkeypatch):
     machine = KernelMachine(Kernel("relu", True, 1.0, 0.5, 0.3), D, K, torch.float64)
     for i in range(5):
-        machine.apply_update(machine.gradient(inputs(4, i), torch.randn(4, K, generator=torch.Generator().manual_seed(i), dtype=torch.float64)), 0.1, decay=0.5)
+        machine.apply_update(
+            machine.gradient(
+                inputs(4, i), torch.randn(4, K, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
+            ),
+            0.1,
+            decay=0.5,
+        )
     assert machine.rows == 20
     x = inputs(9, 42)
     whole = machine(x)

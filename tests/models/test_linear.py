@@ -15,7 +15,10 @@ D, K = 7, 3
 
 def data(seed=0, episodes=4, shots=5, queries=6, d=D):
     g = torch.Generator().manual_seed(seed)
-    xs, xq = torch.randn(episodes, shots, d, generator=g, dtype=torch.float64), torch.randn(episodes, queries, d, generator=g, dtype=torch.float64)
+    xs, xq = (
+        torch.randn(episodes, shots, d, generator=g, dtype=torch.float64),
+        torch.randn(episodes, queries, d, generator=g, dtype=torch.float64),
+    )
     ys, yq = torch.randint(K, (episodes, shots), generator=g), torch.randint(K, (episodes, queries), generator=g)
     return xs, ys, xq, yq
 
@@ -36,7 +39,7 @@ def generator(seed=0):
 @pytest.mark.parametrize("parametrization, c", [("mup", None), ("ntk", None), ("mean_field", None), ("standard", 1)])
 @pytest.mark.parametrize("sigma_v", [0.0, 0.7])
 def test_the_change_of_basis_leaves_every_output_unchanged(second_order, parametrization, c, sigma_v):
-    build = lambda: linear.finite(40, D, K, 1.0, sigma_v, 0.5, named(parametrization, 1, c), generator(), torch.float64)  # noqa: E731
+    build = lambda: linear.finite(40, D, K, 1.0, sigma_v, 0.5, named(parametrization, 1, c), generator(), torch.float64)
     plain, reduced = build(), linear.reduced(build())
     assert reduced.U.shape[0] == (D if sigma_v == 0 else D + K)
     for t in range(4):
@@ -61,20 +64,24 @@ def test_the_change_of_basis_keeps_a_bias_outside_the_span():
 
 def test_width_8192_at_the_cost_of_789():
     """At the real size, float32: the reduced network follows the plain one through meta-steps."""
-    build = lambda: linear.finite(8192, 784, 5, 1.0, 1 / 32, 1.0, named("mup", 1), generator())  # noqa: E731
+    build = lambda: linear.finite(8192, 784, 5, 1.0, 1 / 32, 1.0, named("mup", 1), generator())
     plain, reduced = build(), linear.reduced(build())
     assert reduced.U.shape == (789, 784)
     g = generator(3)
     for _ in range(3):
         xs, xq = torch.rand(4, 5, 784, generator=g), torch.rand(4, 5, 784, generator=g)
         batch = (xs, torch.arange(5).expand(4, 5), xq, torch.arange(5).expand(4, 5))
-        torch.testing.assert_close(meta_step(plain, batch, meta_rate=0.01), meta_step(reduced, batch, meta_rate=0.01), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            meta_step(plain, batch, meta_rate=0.01), meta_step(reduced, batch, meta_rate=0.01), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_the_limit_without_a_readout_needs_d_coordinates():
     small = linear.mu_limit(D, K, 1.0, 0.0, 1.0, torch.float64)
     assert small.U.shape == (D, D)
-    large = linear.LinearNet(torch.cat([small.U, torch.zeros(K, D)]).double(), torch.zeros(K, D + K).double(), torch.zeros(D + K).double())
+    large = linear.LinearNet(
+        torch.cat([small.U, torch.zeros(K, D)]).double(), torch.zeros(K, D + K).double(), torch.zeros(D + K).double()
+    )
     for t in range(3):
         torch.testing.assert_close(meta_step(small, data(t)), meta_step(large, data(t)))
 
@@ -130,7 +137,9 @@ def test_it_is_the_multilayer_perceptron_of_one_linear_layer(name, c, second_ord
     net = linear.finite(6, D, K, 1.3, 0.7, 0.5, abc, generator(), torch.float64)
     mlp = MLP(6, D, K, (1.3, 0.7), 0.5, abc, "linear", generator(), torch.float64)
     for t in range(3):
-        torch.testing.assert_close(meta_step(net, data(t), second_order), meta_step(mlp, data(t), second_order), rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(
+            meta_step(net, data(t), second_order), meta_step(mlp, data(t), second_order), rtol=1e-9, atol=1e-10
+        )
 
 
 def test_gradient_is_what_backward_gives():

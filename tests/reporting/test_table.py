@@ -9,7 +9,9 @@ from infwidth.reporting import pca, records, table
 from infwidth.reporting.records import Record
 
 
-def record(row="a", seed=0, sigma=1.0, validation=50.0, test=40.0, status="finished", width=8, commit="abc", scale="cpu"):
+def record(
+    row="a", seed=0, sigma=1.0, validation=50.0, test=40.0, status="finished", width=8, commit="abc", scale="cpu"
+):
     metrics = {"test/accuracy": test, "validation/accuracy": validation} if status == "finished" else {}
     config = {
         "task": {"name": "t"}, "model": {"name": "finite", "sigma": sigma, **({"width": width} if width else {})}, "parametrization": {"name": "auto"},
@@ -21,13 +23,24 @@ def record(row="a", seed=0, sigma=1.0, validation=50.0, test=40.0, status="finis
     )  # fmt: skip
 
 
-PAPER = pd.DataFrame({"row": ["a", "b"], "label": ["A", "B"], "metric": ["accuracy"] * 2, "paper": [41.0, 60.0], "paper_std": [None, None], "source": ["", ""]})
+PAPER = pd.DataFrame(
+    {
+        "row": ["a", "b"],
+        "label": ["A", "B"],
+        "metric": ["accuracy"] * 2,
+        "paper": [41.0, 60.0],
+        "paper_std": [None, None],
+        "source": ["", ""],
+    }
+)
 
 
 def test_mean_and_spread_over_seeds_beside_the_paper():
     built, behind, notes = table.build([record(seed=0, test=40.0), record(seed=1, test=44.0)], PAPER, ["a", "b"])
     line = built[built.metric == "accuracy"].iloc[0]
-    assert (line["mean"], line["paper"], line["seeds"]) == (42.0, 41.0, 2) and line["std"] == pytest.approx(math.sqrt(8))
+    assert (line["mean"], line["paper"], line["seeds"]) == (42.0, 41.0, 2) and line["std"] == pytest.approx(
+        math.sqrt(8)
+    )
     assert not notes and len(behind["a", "cpu"]) == 2
     shown = table.display(built, {"a": "Label A"}, outdated=["abc"]).iloc[0]
     assert (shown["row"], shown["ours"], shown["difference"]) == ("Label A †", "42.00 ± 2.83", "+1.00")
@@ -55,7 +68,9 @@ def test_on_generated_data_no_difference_is_claimed():
 
 
 def test_infinite_width_and_order(tmp_path):
-    built, _, _ = table.build([record(row="b", width=None), record(row="a"), record(row="a", scale="demo")], PAPER, ["a", "b"])
+    built, _, _ = table.build(
+        [record(row="b", width=None), record(row="a"), record(row="a", scale="demo")], PAPER, ["a", "b"]
+    )
     table.write_csv(built, tmp_path / "t.csv")
     written = pd.read_csv(tmp_path / "t.csv", dtype=str)
     assert list(written[written.metric == "accuracy"].width) == ["8", "inf", "8"]
@@ -74,5 +89,8 @@ def test_a_panel_tells_separated_classes_from_mixed_ones():
     rng = np.random.default_rng(0)
     labels, centres = np.repeat(np.arange(4), 20), 8 * rng.standard_normal((4, 30))
     noise = rng.standard_normal((80, 30))
-    apart, mixed = pca.panel("apart", centres[labels] + noise, labels, tuple("abcd")), pca.panel("mixed", noise, labels, tuple("abcd"))
+    apart, mixed = (
+        pca.panel("apart", centres[labels] + noise, labels, tuple("abcd")),
+        pca.panel("mixed", noise, labels, tuple("abcd")),
+    )
     assert apart.silhouette > 0.5 > mixed.silhouette and apart.probe_accuracy > 95 > 60 > mixed.probe_accuracy

@@ -39,7 +39,13 @@ def test_uint8_pixels_are_shares_of_255():
     assert pool.gather(torch.tensor([0]), torch.float64).tolist() == [[0.0, 0.2, 1.0]]
 
 
-@pytest.mark.parametrize("shape, message", [(Shape(8, 1, 1), "task.ways is 8, but the test split has 7 classes"), (Shape(2, 4, 2), r"4 \+ 2, but every class of the test split has 5")])
+@pytest.mark.parametrize(
+    "shape, message",
+    [
+        (Shape(8, 1, 1), "task.ways is 8, but the test split has 7 classes"),
+        (Shape(2, 4, 2), r"4 \+ 2, but every class of the test split has 5"),
+    ],
+)
 def test_what_the_data_cannot_supply(shape, message):
     with pytest.raises(DataError, match=message):
         shape.check(Pool(torch.rand(7, 5, 3), "test"))

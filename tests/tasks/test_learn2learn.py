@@ -32,7 +32,7 @@ class Reference(torch.nn.Module):
 
 
 def networks():
-    g = lambda: torch.Generator().manual_seed(0)  # noqa: E731
+    g = lambda: torch.Generator().manual_seed(0)
     yield "linear mup", linear.finite(8, D, K, 1.0, 0.5, 0.7, named("mup", 1), g(), torch.float64)
     yield "linear mu-limit", linear.mu_limit(D, K, 1.0, 0.5, 0.7, torch.float64)
     yield "relu depth 2 ntk", MLP(9, D, K, (1.0, 1.4, 0.8), 0.5, named("ntk", 2), "relu", g(), torch.float64)
@@ -43,7 +43,10 @@ def networks():
 @pytest.mark.parametrize("net", [pytest.param(n, id=i) for i, n in networks()])
 def test_meta_gradients_equal_learn2learns(net, first_order, steps):
     g = torch.Generator().manual_seed(1)
-    xs, xq = torch.randn(4, 5, D, generator=g, dtype=torch.float64), torch.randn(4, 6, D, generator=g, dtype=torch.float64)
+    xs, xq = (
+        torch.randn(4, 5, D, generator=g, dtype=torch.float64),
+        torch.randn(4, 6, D, generator=g, dtype=torch.float64),
+    )
     ys, yq = torch.randint(K, (4, 5), generator=g), torch.randint(K, (4, 6), generator=g)
     module = Reference(net)
     maml = _learn2learn().algorithms.MAML(module, lr=RATE, first_order=first_order)
@@ -89,10 +92,16 @@ def test_both_samplers_draw_valid_episodes_of_the_same_statistics():
         for b in batches:
             assert b.support_x.shape == (50, 3, 2) and b.query_x.shape == (50, 6, 2)
             assert (b.support_y == torch.arange(3)).all() and (b.query_y == torch.arange(3).repeat_interleave(2)).all()
-            assert (b.query_x[:, ::2, 0] == b.support_x[..., 0]).all() and (b.query_x[:, 1::2, 0] == b.support_x[..., 0]).all()
+            assert (b.query_x[:, ::2, 0] == b.support_x[..., 0]).all() and (
+                b.query_x[:, 1::2, 0] == b.support_x[..., 0]
+            ).all()
             assert all(len(set(e.tolist())) == 3 for e in b.support_x[..., 0])
             drawings = torch.stack([b.support_x[..., 1], b.query_x[:, ::2, 1], b.query_x[:, 1::2, 1]], -1)
-            assert (drawings[..., 0] != drawings[..., 1]).all() and (drawings[..., 1] != drawings[..., 2]).all() and (drawings[..., 0] != drawings[..., 2]).all()
+            assert (
+                (drawings[..., 0] != drawings[..., 1]).all()
+                and (drawings[..., 1] != drawings[..., 2]).all()
+                and (drawings[..., 0] != drawings[..., 2]).all()
+            )
     for a, b in zip(statistics(ours), statistics(theirs), strict=True):
         # each entry is a share of at least 4000 draws, so its standard error is below 0.8 % of it times sqrt(entries)
         assert (a - b).abs().max() < 6 * (1.0 / a.numel() / 4000) ** 0.5

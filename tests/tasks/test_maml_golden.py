@@ -67,7 +67,11 @@ def test_linear_networks_follow_the_recorded_meta_training(path):
 def test_kernel_limits_follow_the_recorded_meta_training(path):
     z = load_golden(path)
     kernel = Kernel(
-        "relu" if "relu" in path.stem else "linear", "ntk" in path.stem, z["cfg_sigma1"], z["cfg_sigma2"], z["cfg_sigmab"]
+        "relu" if "relu" in path.stem else "linear",
+        "ntk" in path.stem,
+        z["cfg_sigma1"],
+        z["cfg_sigma2"],
+        z["cfg_sigmab"],
     )
     d, k = z["support_x"].shape[-1], z["query_logits"].shape[-1]
     machine = KernelMachine(kernel, d, k, torch.float64)

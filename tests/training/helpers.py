@@ -13,4 +13,14 @@ SMALL = [
 def small(folder: Path, *overrides: str) -> dict:
     """By default a finite network of width 8 on 12 glyphs; all output below ``folder``."""
     model = [] if any(o.startswith(("model=", "experiment=")) for o in overrides) else ["model=finite", "model.width=8"]
-    return composed("train", ["task=maml_omniglot", *model, *SMALL, f"paths.results={folder}/results", f"data.root={folder}/data", *overrides])
+    return composed(
+        "train",
+        [
+            "task=maml_omniglot",
+            *model,
+            *SMALL,
+            f"paths.results={folder}/results",
+            f"data.root={folder}/data",
+            *overrides,
+        ],
+    )

@@ -33,7 +33,12 @@ def test_damage_is_refused(tmp_path, damage):
         save_file(TENSORS, path)
     elif damage == "empty":
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match={"other run": "belongs to run run2", "foreign": "not written by infwidth", "flipped": "damaged"}.get(damage, "torn")):
+    with pytest.raises(
+        CheckpointError,
+        match={"other run": "belongs to run run2", "foreign": "not written by infwidth", "flipped": "damaged"}.get(
+            damage, "torn"
+        ),
+    ):
         checkpoints.load(path, "run1")
 
 

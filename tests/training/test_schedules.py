@@ -22,10 +22,16 @@ def test_recorded_schedules(path):
         ("torch_MultiStepLR_lr_used_at_step", multistep, 1.0),
         ("torch_Cosine_T10_max32_lr_used_at_step", cosine, 32.0),
         ("InfCosine_T10_max32_lr_used_at_step", ScheduleConfig(name="cosine", lag=1), 32.0),
-        ("InfMultiStepLR_milestones3_5_gamma0.5_lr_used_at_step", ScheduleConfig(name="multistep", milestones=(3, 5), factor=0.5, lag=1), 1.0),
+        (
+            "InfMultiStepLR_milestones3_5_gamma0.5_lr_used_at_step",
+            ScheduleConfig(name="multistep", milestones=(3, 5), factor=0.5, lag=1),
+            1.0,
+        ),
     ]:
         expected = z[name]
-        assert [base * f for f in factors(schedule, 10, len(expected))] == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+        assert [base * f for f in factors(schedule, 10, len(expected))] == pytest.approx(
+            expected, rel=1e-12, abs=1e-12
+        ), name
 
 
 def test_linear_and_stepwise_linear():

@@ -26,19 +26,34 @@ def folder_of(tmp_path, summary):
 
 def metrics_of(folder):
     """metrics.jsonl without what depends on the clock."""
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "seconds"}
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def test_a_run_leaves_everything_behind(tmp_path):
     summary = train.run(small(tmp_path))
     folder = folder_of(tmp_path, summary)
-    assert sorted(p.name for p in folder.iterdir()) == [".lock", "checkpoints", "config.yaml", "features.npz", "metrics.jsonl", "summary.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        ".lock",
+        "checkpoints",
+        "config.yaml",
+        "features.npz",
+        "metrics.jsonl",
+        "summary.json",
+    ]
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["best.safetensors"]
     rows = metrics_of(folder)
-    assert [r["epoch"] for r in rows[:-1]] == [1, 2, 3] and all("validation/accuracy" in r and "train/loss" in r for r in rows[:-1])
+    assert [r["epoch"] for r in rows[:-1]] == [1, 2, 3] and all(
+        "validation/accuracy" in r and "train/loss" in r for r in rows[:-1]
+    )
     assert rows[-1]["test/accuracy"] == summary["metrics"]["test/accuracy"]
     best = max(rows[:-1], key=lambda r: r["validation/accuracy"])
-    assert summary["best_epoch"] == best["epoch"] and summary["metrics"]["validation/accuracy"] == best["validation/accuracy"]
+    assert (
+        summary["best_epoch"] == best["epoch"]
+        and summary["metrics"]["validation/accuracy"] == best["validation/accuracy"]
+    )
     assert {"commit", "hardware", "versions", "wall_seconds", "peak_memory_bytes"} <= summary["provenance"].keys()
     with np.load(folder / "features.npz", allow_pickle=False) as z:
         assert z["initial"].shape == z["trained"].shape == (18, 8) and len(z["names"]) == 3
@@ -53,7 +68,17 @@ def test_a_finished_run_is_skipped_and_force_repeats_it(tmp_path, capsys):
     assert repeated["metrics"] == first["metrics"] and repeated["provenance"]["ended"] >= first["provenance"]["ended"]
 
 
-@pytest.mark.parametrize("change", ["seed=1", "model.sigma_v=0.5", "trainer.learning_rate=0.2", "task.adaptation.rate=0.3", "data.jitter=0.2", "parametrization=ntk"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seed=1",
+        "model.sigma_v=0.5",
+        "trainer.learning_rate=0.2",
+        "task.adaptation.rate=0.3",
+        "data.jitter=0.2",
+        "parametrization=ntk",
+    ],
+)
 def test_whatever_decides_the_numbers_changes_the_id(tmp_path, change):
     assert train.run(small(tmp_path))["id"] != train.run(small(tmp_path, change))["id"]
 
@@ -66,7 +91,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("after", [1, 7, 11, 17])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, monkeypatch, model, after):
     """Killed at step ``after`` without any chance to save, as by kill -9: whatever was not in a checkpoint is lost."""
-    config = lambda folder: small(folder, model, "trainer.checkpoint_every=1", "trainer.epochs=3")  # noqa: E731
+    config = lambda folder: small(folder, model, "trainer.checkpoint_every=1", "trainer.epochs=3")
     undisturbed = train.run(config(tmp_path / "a"))
     step = Trainer._one_step
 
@@ -84,7 +109,10 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, monkeypatch, model, 
     assert metrics_of(a) == metrics_of(b)
     with np.load(a / "features.npz") as x, np.load(b / "features.npz") as y:
         assert all(np.array_equal(x[k], y[k]) for k in x.files)
-    assert checkpoints.load(a / "checkpoints/best.safetensors")[1] == checkpoints.load(b / "checkpoints/best.safetensors")[1]
+    assert (
+        checkpoints.load(a / "checkpoints/best.safetensors")[1]
+        == checkpoints.load(b / "checkpoints/best.safetensors")[1]
+    )
 
 
 def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(tmp_path, monkeypatch):
@@ -104,7 +132,10 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(tmp_path,
     assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
     assert checkpoints.load(folder / "checkpoints/last.safetensors")[1]["step"] == 10
     resumed = train.run(small(tmp_path / "b"))
-    assert metrics_of(folder) == metrics_of(folder_of(tmp_path / "a", undisturbed)) and resumed["metrics"] == undisturbed["metrics"]
+    assert (
+        metrics_of(folder) == metrics_of(folder_of(tmp_path / "a", undisturbed))
+        and resumed["metrics"] == undisturbed["metrics"]
+    )
 
 
 def test_a_torn_checkpoint_is_refused_and_the_one_before_it_used(tmp_path, monkeypatch, capsys):
@@ -133,7 +164,14 @@ def test_kill_9_of_the_real_command(tmp_path):
     arguments = [*SMALL, "trainer.epochs=40", "trainer.checkpoint_every=1", f"data.root={tmp_path}/data"]
 
     def command(folder):
-        return [sys.executable, "-m", "infwidth.train", "model=finite", *arguments, f"paths.results={tmp_path}/{folder}"]
+        return [
+            sys.executable,
+            "-m",
+            "infwidth.train",
+            "model=finite",
+            *arguments,
+            f"paths.results={tmp_path}/{folder}",
+        ]
 
     subprocess.run(command("a"), cwd=REPOSITORY, check=True, capture_output=True)
     process = subprocess.Popen(command("b"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -217,8 +255,15 @@ def test_float64_runs(tmp_path):
 
 
 def test_the_clip_threshold_can_follow_the_schedule(tmp_path):
-    options = ["trainer.schedule.name=multistep", "trainer.schedule.milestones=[1]", "trainer.schedule.factor=0.1", "trainer.clip=0.01"]
-    kept, followed = (train.run(small(tmp_path, *options, f"trainer.clip_follows_schedule={v}")) for v in ("false", "true"))
+    options = [
+        "trainer.schedule.name=multistep",
+        "trainer.schedule.milestones=[1]",
+        "trainer.schedule.factor=0.1",
+        "trainer.clip=0.01",
+    ]
+    kept, followed = (
+        train.run(small(tmp_path, *options, f"trainer.clip_follows_schedule={v}")) for v in ("false", "true")
+    )
     a, b = metrics_of(folder_of(tmp_path, kept)), metrics_of(folder_of(tmp_path, followed))
     assert a[0] == b[0] and a[1]["train/loss"] != b[1]["train/loss"]
     assert [r["learning_rate"] for r in a[:3]] == pytest.approx([0.1, 0.01, 0.01])

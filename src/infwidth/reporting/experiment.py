@@ -55,7 +55,11 @@ class Recipe:
 def read_recipe(folder: Path) -> Recipe | None:
     """The recipe of an experiment folder; None if it has none. ConfigError for a wrong key."""
     path = folder / "recipe.yaml"
-    return load_config(Recipe, yaml.safe_load(path.read_text()), f"{path.name} of {folder.name}") if path.exists() else None
+    return (
+        load_config(Recipe, yaml.safe_load(path.read_text()), f"{path.name} of {folder.name}")
+        if path.exists()
+        else None
+    )
 
 
 def report(name: str, folder: Path, results: Path, outdated: Callable[[str], bool]) -> Section:
@@ -80,25 +84,61 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
         notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
     made = f"{scale} scale, {', '.join(sorted({r.data for r in found if r.scale == scale}))}"
     notes += _panel_table(recipe, behind, scale, output)
-    (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")
-    at_scale = built[built.scale == scale]
-    figures.accuracy_vs_width(at_scale, labels, f"{recipe.title}\n{made}", recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=scale != "demo")
-    figures.curves(
-        {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind}, labels, f"Validation while training\n{made}", "validation accuracy (%)", output / "curves"
+    (output / "table.md").write_text(
+        f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
     )
-    pictures = [(output / "accuracy_vs_width.png", f"Accuracy against width, {made}."), (output / "curves.png", f"Validation accuracy by epoch, {made}; bands from the lowest to the highest seed.")]
+    at_scale = built[built.scale == scale]
+    figures.accuracy_vs_width(
+        at_scale,
+        labels,
+        f"{recipe.title}\n{made}",
+        recipe.accuracy,
+        output / "accuracy_vs_width",
+        recipe.limits,
+        paper=scale != "demo",
+    )
+    figures.curves(
+        {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind},
+        labels,
+        f"Validation while training\n{made}",
+        "validation accuracy (%)",
+        output / "curves",
+    )
+    pictures = [
+        (output / "accuracy_vs_width.png", f"Accuracy against width, {made}."),
+        (output / "curves.png", f"Validation accuracy by epoch, {made}; bands from the lowest to the highest seed."),
+    ]
     if (output / "pca.json").exists():
         figures.pca(pca.read(output / "pca.json"), f"{recipe.pca_title}\n{made}", output / "pca")
-        pictures.append((output / "pca.png", f"{recipe.pca_title}, {made}. Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components."))
+        pictures.append(
+            (
+                output / "pca.png",
+                f"{recipe.pca_title}, {made}. Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components.",
+            )
+        )
     command = f"make reproduce-{name} SCALE={scale} SEEDS={max(Counter(r.row for r in found if r.scale == scale and r.row in recipe.curves).values(), default=1)}"
-    return Section(recipe.title, recipe.claim, "make demo" if scale == "demo" else command, shown, sorted({r.scale for r in found}), pictures, notes, _provenance(found))
+    return Section(
+        recipe.title,
+        recipe.claim,
+        "make demo" if scale == "demo" else command,
+        shown,
+        sorted({r.scale for r in found}),
+        pictures,
+        notes,
+        _provenance(found),
+    )
 
 
-def _panel_table(recipe: Recipe, behind: Mapping[tuple[str, str], Sequence[Record]], scale: str, output: Path) -> list[str]:
+def _panel_table(
+    recipe: Recipe, behind: Mapping[tuple[str, str], Sequence[Record]], scale: str, output: Path
+) -> list[str]:
     """Draw the panels whose runs are here (lowest seed) and keep them; a line for each. Without the runs the kept ones stand."""
     panels = []
     for wanted in recipe.pca:
-        local = sorted((r for r in behind.get((wanted.row, scale), ()) if r.folder and (Path(r.folder) / "features.npz").exists()), key=lambda r: r.seed)
+        local = sorted(
+            (r for r in behind.get((wanted.row, scale), ()) if r.folder and (Path(r.folder) / "features.npz").exists()),
+            key=lambda r: r.seed,
+        )
         if local:
             panels.append(pca.from_run(wanted.title, Path(local[0].folder), wanted.which))
     if len(panels) == len(recipe.pca):
@@ -132,7 +172,10 @@ def report_sweep(name: str, results: Path) -> Section:
     output.mkdir(parents=True, exist_ok=True)
     records.write_csv(output / records.RUNS_CSV, found)
     flat = [{**table.flattened(r.config), "data": r.data, "scale": r.scale} for r in found]
-    flat = [{k: v for k, v in f.items() if k not in ("data.root", "data.mirror") and not k.startswith("trainer.device")} for f in flat]
+    flat = [
+        {k: v for k, v in f.items() if k not in ("data.root", "data.mirror") and not k.startswith("trainer.device")}
+        for f in flat
+    ]
     keys = sorted({k for f in flat for k in f})
     varied = [k for k in keys if len({repr(f.get(k)) for f in flat}) > 1]
     rows: dict[tuple, list[Record]] = {}
@@ -146,9 +189,15 @@ def report_sweep(name: str, results: Path) -> Section:
             **dict(zip(varied, values, strict=True)), "mean": series.mean() if len(series) else math.nan, "std": series.std() if len(series) > 1 else math.nan,
             "seeds": len(series), "diverged": len(group) - len(series), "data": group[0].data, "scale": group[0].scale, "commit": " ".join(sorted({r.commit for r in group})),
         })  # fmt: skip
-    frame = pd.DataFrame(lines).sort_values(varied, key=lambda c: pd.to_numeric(c, errors="coerce").fillna(math.inf)) if varied else pd.DataFrame(lines)
+    frame = (
+        pd.DataFrame(lines).sort_values(varied, key=lambda c: pd.to_numeric(c, errors="coerce").fillna(math.inf))
+        if varied
+        else pd.DataFrame(lines)
+    )
     frame.round(3).to_csv(output / "table.csv", index=False, lineterminator="\n")
-    shown = frame.assign(mean=frame["mean"].map("{:.2f}".format), std=frame["std"].map(lambda v: "" if math.isnan(v) else f"{v:.2f}"))
+    shown = frame.assign(
+        mean=frame["mean"].map("{:.2f}".format), std=frame["std"].map(lambda v: "" if math.isnan(v) else f"{v:.2f}")
+    )
     (output / "table.md").write_text(f"# {name}\n\n{table.markdown(shown)}")
     numeric = [k for k in varied if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in frame[k])]
     x = max(numeric, key=lambda k: frame[k].nunique(), default=None)

@@ -32,7 +32,15 @@ def _spread(frame: pd.DataFrame) -> pd.Series:
     return pd.to_numeric(frame["std"]).fillna(0)
 
 
-def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str, ylabel: str, path: Path, limits: Sequence[str], paper: bool) -> None:
+def accuracy_vs_width(
+    table: pd.DataFrame,
+    labels: Mapping[str, str],
+    title: str,
+    ylabel: str,
+    path: Path,
+    limits: Sequence[str],
+    paper: bool,
+) -> None:
     """Finite widths as points with the standard deviation over seeds, limits as horizontal lines, the paper's numbers hollow or dotted.
 
     limits: the rows to draw as lines, in the order of the legend; paper: whether to draw its numbers. Writes path.png and path.svg.
@@ -44,14 +52,37 @@ def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str
         for i, row in enumerate(r for r in limits if (lines.row == r).any()):
             line, colour = lines[lines.row == row].iloc[0], COLOURS[(i + 1) % len(COLOURS)]
             std = f" ± {line['std']:.2f}" if pd.notna(line["std"]) else ""
-            axes.axhline(line["mean"], color=colour, ls=LINE_STYLES[i % 4], label=f"{labels.get(row, row)}: {line['mean']:.2f}{std}")
+            axes.axhline(
+                line["mean"],
+                color=colour,
+                ls=LINE_STYLES[i % 4],
+                label=f"{labels.get(row, row)}: {line['mean']:.2f}{std}",
+            )
             if paper and pd.notna(line["paper"]):
                 axes.axhline(line["paper"], color=colour, ls=(0, (1, 3)), lw=1.1, alpha=0.9)
         if len(finite):
-            axes.errorbar(finite.width, finite["mean"], yerr=_spread(finite), fmt="o-", color=COLOURS[0], capsize=3, label="finite width", zorder=3)
+            axes.errorbar(
+                finite.width,
+                finite["mean"],
+                yerr=_spread(finite),
+                fmt="o-",
+                color=COLOURS[0],
+                capsize=3,
+                label="finite width",
+                zorder=3,
+            )
             published = finite[finite.paper.notna()]
             if paper and len(published):
-                axes.plot(published.width, published.paper, "o", mfc="none", mec="black", ms=8, label="paper (lines: dotted)", zorder=4)
+                axes.plot(
+                    published.width,
+                    published.paper,
+                    "o",
+                    mfc="none",
+                    mec="black",
+                    ms=8,
+                    label="paper (lines: dotted)",
+                    zorder=4,
+                )
             axes.set_xscale("log", base=2)
             widths = sorted(finite.width.unique())
             axes.set_xticks(widths, [f"{w:.0f}" for w in widths])
@@ -61,7 +92,9 @@ def accuracy_vs_width(table: pd.DataFrame, labels: Mapping[str, str], title: str
         _save(figure, path)
 
 
-def curves(behind: Mapping[str, Sequence[Record]], labels: Mapping[str, str], title: str, ylabel: str, path: Path) -> None:
+def curves(
+    behind: Mapping[str, Sequence[Record]], labels: Mapping[str, str], title: str, ylabel: str, path: Path
+) -> None:
     """Validation accuracy by epoch: mean over seeds, the band from the lowest to the highest. Rows without training are left out."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4))
@@ -73,7 +106,14 @@ def curves(behind: Mapping[str, Sequence[Record]], labels: Mapping[str, str], ti
             epochs = sorted(set.intersection(*(set(s) for s in seeds)))
             values = np.array([[s[e] for e in epochs] for s in seeds])
             colour = COLOURS[drawn % len(COLOURS)]
-            axes.plot(epochs, values.mean(0), color=colour, ls=LINE_STYLES[drawn // len(COLOURS) % 4], lw=1.3, label=labels.get(row, row))
+            axes.plot(
+                epochs,
+                values.mean(0),
+                color=colour,
+                ls=LINE_STYLES[drawn // len(COLOURS) % 4],
+                lw=1.3,
+                label=labels.get(row, row),
+            )
             axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
             drawn += 1
         axes.set(xlabel="epoch", ylabel=ylabel, title=title)
@@ -89,11 +129,23 @@ def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
         for ax, p in zip(axes[0], panels, strict=True):
             for c, name in enumerate(p.names):
                 points = p.points[p.labels == c]
-                ax.scatter(*points.T, s=14, color=COLOURS[c % len(COLOURS)], marker=markers[c % len(markers)], label=name, alpha=0.85, lw=0)
+                ax.scatter(
+                    *points.T,
+                    s=14,
+                    color=COLOURS[c % len(COLOURS)],
+                    marker=markers[c % len(markers)],
+                    label=name.replace("_", " "),
+                    alpha=0.85,
+                    lw=0,
+                )
             ax.set(xticks=[], yticks=[], xlabel=f"{p.explained:.0f} % of the variance")
-            ax.set_title(f"{p.title}\nsilhouette {p.silhouette:.2f}, linear probe {p.probe_accuracy:.0f} %", fontsize=10)
+            ax.set_title(
+                f"{p.title}\nsilhouette {p.silhouette:.2f}, linear probe {p.probe_accuracy:.0f} %", fontsize=10
+            )
         handles, names = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="lower center", ncol=math.ceil(len(names) / 2), fontsize=8, bbox_to_anchor=(0.5, -0.06))
+        figure.legend(
+            handles, names, loc="lower center", ncol=math.ceil(len(names) / 2), fontsize=8, bbox_to_anchor=(0.5, -0.06)
+        )
         figure.suptitle(title, y=1.1)
         _save(figure, path)
 
@@ -108,7 +160,15 @@ def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: 
         else:
             for i, (value, group) in enumerate(frame.groupby(line_by, sort=False)):
                 group = group.sort_values(x)
-                axes.errorbar(group[x], group["mean"], yerr=_spread(group), fmt="o-", capsize=3, color=COLOURS[i % len(COLOURS)], label=str(value))
+                axes.errorbar(
+                    group[x],
+                    group["mean"],
+                    yerr=_spread(group),
+                    fmt="o-",
+                    capsize=3,
+                    color=COLOURS[i % len(COLOURS)],
+                    label=str(value),
+                )
             positive = frame[x][frame[x] > 0]
             if len(positive) == len(frame) and positive.max() / positive.min() > 8:
                 axes.set_xscale("log", base=2)

@@ -45,12 +45,16 @@ SCALE_MARKS = {
 
 def _table(frame: pd.DataFrame) -> str:
     head = "".join(f"<th>{html.escape(c)}</th>" for c in frame.columns)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row) + "</tr>" for row in frame.values.tolist())
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in row) + "</tr>" for row in frame.values.tolist()
+    )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 def _section(section: Section) -> str:
-    marks = "".join(f'<p><span class="scale">{html.escape(SCALE_MARKS[s])}</span></p>' for s in section.scales if s in SCALE_MARKS)
+    marks = "".join(
+        f'<p><span class="scale">{html.escape(SCALE_MARKS[s])}</span></p>' for s in section.scales if s in SCALE_MARKS
+    )
     figures = "".join(
         f'<figure style="margin:0"><img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
         f'<figcaption class="soft">{html.escape(text)}</figcaption></figure>'

@@ -56,6 +56,13 @@ def write(panels: list[Panel], path: Path) -> None:
 
 def read(path: Path) -> list[Panel]:
     def build(row: Mapping) -> Panel:
-        return Panel(**{**row, "points": np.array(row["points"]), "labels": np.array(row["labels"]), "names": tuple(row["names"])})
+        return Panel(
+            **{
+                **row,
+                "points": np.array(row["points"]),
+                "labels": np.array(row["labels"]),
+                "names": tuple(row["names"]),
+            }
+        )
 
     return [build(row) for row in json.loads(path.read_text())]

@@ -66,7 +66,9 @@ def read_run(folder: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as e:
-        raise DataError(f"the run directory {folder} is damaged ({e!r}); delete it and run its experiment again.") from e
+        raise DataError(
+            f"the run directory {folder} is damaged ({e!r}); delete it and run its experiment again."
+        ) from e
 
 
 def read_csv(path: Path) -> list[Record]:
@@ -78,7 +80,11 @@ def read_csv(path: Path) -> list[Record]:
         for number, row in enumerate(csv.DictReader(f), start=2):
             try:
                 values = {k: json.loads(v) if k in _JSON else v for k, v in row.items()}
-                values |= {"seed": int(row["seed"]), "wall_seconds": float(row["wall_seconds"]), "peak_memory_bytes": int(row["peak_memory_bytes"])}
+                values |= {
+                    "seed": int(row["seed"]),
+                    "wall_seconds": float(row["wall_seconds"]),
+                    "peak_memory_bytes": int(row["peak_memory_bytes"]),
+                }
                 values["best_epoch"] = int(row["best_epoch"]) if row["best_epoch"] else None
                 records.append(Record(**values))
             except (ValueError, TypeError, KeyError) as e:
@@ -95,7 +101,10 @@ def write_csv(path: Path, records: Iterable[Record]) -> None:
         writer.writeheader()
         for record in sorted(records, key=lambda r: (r.scale, r.row, r.seed, r.id)):
             values = asdict(record)
-            row = {k: json.dumps(values[k], sort_keys=True, separators=(",", ":")) if k in _JSON else values[k] for k in names}
+            row = {
+                k: json.dumps(values[k], sort_keys=True, separators=(",", ":")) if k in _JSON else values[k]
+                for k in names
+            }
             writer.writerow({k: "" if v is None else v for k, v in row.items()})
 
 

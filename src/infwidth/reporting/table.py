@@ -11,7 +11,22 @@ import pandas as pd
 
 from infwidth.reporting.records import Record
 
-COLUMNS = ["row", "model", "parametrization", "width", "scale", "data", "metric", "paper", "mean", "std", "seeds", "selection", "hardware", "commit"]
+COLUMNS = [
+    "row",
+    "model",
+    "parametrization",
+    "width",
+    "scale",
+    "data",
+    "metric",
+    "paper",
+    "mean",
+    "std",
+    "seeds",
+    "selection",
+    "hardware",
+    "commit",
+]
 METRICS = {"accuracy": "test/accuracy", "validation_accuracy": "validation/accuracy"}
 
 
@@ -61,14 +76,18 @@ def width_of(record: Record) -> float | None:
     return float(model["width"]) if "width" in model else math.inf
 
 
-def build(records: Iterable[Record], paper: pd.DataFrame | None, order: Iterable[str]) -> tuple[pd.DataFrame, dict[tuple[str, str], list[Record]], list[str]]:
+def build(
+    records: Iterable[Record], paper: pd.DataFrame | None, order: Iterable[str]
+) -> tuple[pd.DataFrame, dict[tuple[str, str], list[Record]], list[str]]:
     """(table, the records behind each (row, scale), notes on choices made on validation and on runs that diverged)."""
     by_row: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         by_row.setdefault((record.row, record.scale, record.data), []).append(record)
     position = {row: i for i, row in enumerate(order)}
     lines, behind, notes = [], {}, []
-    for (row, scale, data), group in sorted(by_row.items(), key=lambda item: (item[0][1], position.get(item[0][0], len(position)), item[0])):
+    for (row, scale, data), group in sorted(
+        by_row.items(), key=lambda item: (item[0][1], position.get(item[0][0], len(position)), item[0])
+    ):
         group, picked = chosen(group)
         finished = [r for r in group if r.status == "finished"]
         behind[row, scale] = finished
@@ -77,10 +96,18 @@ def build(records: Iterable[Record], paper: pd.DataFrame | None, order: Iterable
             notes.append(f"{row} ({scale}): chosen on validation: {values}")
         if len(finished) < len(group):
             notes.append(f"{row} ({scale}): {len(group) - len(finished)} of {len(group)} seeds diverged")
-        published = {} if paper is None else dict(zip(paper.loc[paper.row == row, "metric"], paper.loc[paper.row == row, "paper"], strict=True))
+        published = (
+            {}
+            if paper is None
+            else dict(zip(paper.loc[paper.row == row, "metric"], paper.loc[paper.row == row, "paper"], strict=True))
+        )
         first = group[0]
         trained = first.config["trainer"]["epochs"] > 0
-        selection = {"validation": "best validation epoch", "last": "last epoch"}[first.config["trainer"]["selection"]] if trained else "no training"
+        selection = (
+            {"validation": "best validation epoch", "last": "last epoch"}[first.config["trainer"]["selection"]]
+            if trained
+            else "no training"
+        )
         if picked:
             selection = f"{selection}, hyperparameters on validation"
         for metric, name in METRICS.items():
