@@ -5,10 +5,10 @@ SCALE  ?= cpu
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(FORCE),force=true) $(ARGS)
+OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml clean-demo
+.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22

@@ -12,6 +12,7 @@ import pytest
 from infwidth import report, train
 from infwidth.command import composed
 from infwidth.errors import ConfigError, DataError
+from infwidth.reporting import staleness
 from infwidth.reporting.experiment import read_recipe
 from infwidth.reporting.table import COLUMNS
 from tests.conftest import REPOSITORY
@@ -225,7 +226,7 @@ def test_unknown_experiments_and_rows():
     done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)
-    assert done.returncode == 2 and "there are no runs named nothing" in done.stderr
+    assert done.returncode == 2 and "there are no finished runs named nothing" in done.stderr
 
 
 def test_an_override_that_does_not_fit_is_a_config_error():
@@ -270,35 +271,88 @@ def test_both_samplers_train_to_the_same_accuracy_up_to_noise(tmp_path):
     assert ours["test/accuracy"] > 25 and abs(ours["test/accuracy"] - theirs["test/accuracy"]) < 4 * error
 
 
-def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path, monkeypatch):
+def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
     def git(*arguments):
-        return subprocess.run(
-            ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+        command = ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    monkeypatch.setattr(report, "EXPERIMENTS", tmp_path / "experiments")
-    for path in (
-        "experiments/x",
-        "src/infwidth/reporting/table.py",
-        "src/infwidth/models/linear.py",
-        "conf/train.yaml",
+    def outdated(commit):
+        staleness.outdated.cache_clear()
+        return staleness.outdated(commit, tmp_path)
+
+    code, settings = tmp_path / "src/infwidth/models/linear.py", tmp_path / "conf/task/t.yaml"
+    for path, text in (
+        (code, '"""Doc."""\nx = 1\n'),
+        (settings, "a: 1\n"),
+        (tmp_path / "src/infwidth/reporting/table.py", "1\n"),
     ):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text("1")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     git("init")
     git("add", "-A")
     git("commit", "-m", "first")
     first = git("rev-parse", "--short", "HEAD")
-    (tmp_path / "src/infwidth/reporting/table.py").write_text("2")
-    report.outdated.cache_clear()
-    assert not report.outdated(first) and report.outdated(first + "+") and report.outdated("0123456789")
-    (tmp_path / "src/infwidth/models/linear.py").write_text("2")
-    report.outdated.cache_clear()
-    assert report.outdated(first)
-    report.outdated.cache_clear()
+    code.write_text('"""Another doc."""\nx = 1  # a comment\n')
+    settings.write_text("a: 1  # a comment\n")
+    (tmp_path / "src/infwidth/reporting/table.py").write_text("2\n")
+    assert not outdated(first) and outdated(first + "+") and outdated("0123456789")
+    settings.write_text("a: 2\n")
+    assert outdated(first)
+    settings.write_text("a: 1\n")
+    code.write_text("x = 2\n")
+    assert outdated(first)
+
+
+def test_a_varied_row_does_not_enter_the_rows_table(tmp_path):
+    done = command("train", "experiment=maml/width_8", *SMALL, folder=tmp_path)
+    assert "is not the published row; the run is named maml_varied" in done.stdout
+    assert [p.name for p in (tmp_path / "results/runs").iterdir()] == ["maml_varied"]
+
+
+def test_scales_that_ask_for_the_same_run_share_it(tmp_path):
+    config = small(tmp_path, "experiment=maml/relu_ntk")
+    train.run(config)
+    train.run({**config, "scale": "cpu"})
+    table = pd.read_csv(report.write(tmp_path / "results") and tmp_path / "results/maml/table.csv")
+    assert set(table.scale) == {"demo", "cpu"}
+
+
+def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, capsys):
+    good = train.run(small(tmp_path, "name=good"))
+    bad = train.run(small(tmp_path, "name=bad"))
+    folder = tmp_path / "results/runs/bad" / bad["id"]
+    (folder / "config.yaml").write_text("a: [")
+    interrupted = tmp_path / "results/runs/stopped/x"
+    interrupted.mkdir(parents=True)
+    (interrupted / "summary.json").write_text('{"status": "interrupted"}')
+    assert list(report.write(tmp_path / "results", "good")) == ["good"]
+    assert "bad is left out of the page" in capsys.readouterr().err
+    with pytest.raises(DataError, match="is damaged"):
+        report.write(tmp_path / "results", "bad")
+    (tmp_path / "results/runs/good" / good["id"] / "summary.json").write_bytes(b"\xff[]")
+    assert train.run(small(tmp_path, "name=good"))["metrics"] == good["metrics"]
+
+
+def test_wandb_that_cannot_start_is_a_sentence(tmp_path):
+    done = command(
+        "train",
+        *(o for o in SMALL if not o.startswith("logger")),
+        "logger=wandb",
+        folder=tmp_path,
+        check=False,
+        WANDB_MODE="banana",
+    )
+    assert (
+        done.returncode == 2
+        and "error: W&B does not start with mode 'banana'" in done.stderr
+        and "Traceback" not in done.stderr
+    )
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", ""])
+def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match="it becomes a folder"):
+        train.run({**small(tmp_path), "name": name})
 
 
 def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):

@@ -1,4 +1,4 @@
-"""Gaussian expectations of ReLU (the V-transforms, design section 3.2).
+"""Gaussian expectations of ReLU (the V-transforms of TP4 and PiLim).
 
 For unit-variance Gaussians z1, z2 of correlation c:
 

@@ -95,7 +95,7 @@ class Classification:
 
 
 def classify(abc: ABC) -> Classification:
-    """The Dynamical Dichotomy (TP4 Theorem 3.3 and Corollary 3.4 as design section 3.1 states them)."""
+    """The Dynamical Dichotomy (TP4 section 3)."""
     a, b, c, r = abc.a[-1], abc.b[-1], abc.c, abc.r()
     faults = []
     if abc.a[0] + abc.b[0] != 0:
@@ -131,7 +131,7 @@ def classify(abc: ABC) -> Classification:
 
 
 def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
-    """A named abc-parametrization for ``depth`` hidden layers (the table of design section 3.1).
+    """A named abc-parametrization for ``depth`` hidden layers (TP4 Table 1 and section 3).
 
     c overrides the learning-rate exponent (standard has two customary ones, 0 and 1; its default here is 0).
     Raises ConfigError for an unknown name, and for mean_field with more than one hidden layer.

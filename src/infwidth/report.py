@@ -1,8 +1,8 @@
 """Tables, figures and the report page from runs: `make report` or `python -m infwidth.report name=<experiment>`."""
 
-import functools
+import json
 import re
-import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from infwidth.config import load
 from infwidth.errors import DataError, OutputError
 from infwidth.reporting import experiment, page
 from infwidth.reporting.page import Section
-from infwidth.reporting.records import RUNS_CSV
+from infwidth.reporting.records import ENDED, RUNS_CSV
+from infwidth.reporting.staleness import outdated
 from infwidth.train import PathsConfig
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -22,63 +23,48 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """conf/report.yaml"""
+    """conf/command/report.yaml"""
 
     name: str | None
     readme: bool
     paths: PathsConfig
 
 
-PRESENTATION = (
-    "src/infwidth/reporting",
-    "src/infwidth/report.py",
-    "src/infwidth/reproduce.py",
-    "src/infwidth/prepare.py",
-    "conf/command",
-)
-"""Paths in src and conf that cannot change a run's numbers."""
-
-
-@functools.cache
-def outdated(commit: str) -> bool:
-    """Whether what decides numbers in src/ or conf/ differs between a commit and the working tree, or the commit is not known here."""
-    command = [
-        "git",
-        "diff",
-        "--quiet",
-        commit.rstrip("+"),
-        "--",
-        ":/src",
-        ":/conf",
-        *(f":(top,exclude){path}" for path in PRESENTATION),
-    ]
-    try:
-        return (
-            commit.endswith("+")
-            or subprocess.run(command, cwd=EXPERIMENTS, capture_output=True, check=False).returncode != 0
-        )
-    except OSError:
-        return True
-
-
 def experiments_in(results: Path) -> list[str]:
-    """Names that have runs: local directories or a runs.csv."""
-    local = {p.name for p in (results / "runs").glob("*") if any(p.glob("*/summary.json"))}
+    """Names that have ended runs: local directories or a runs.csv."""
+    local = {p.name for p in (results / "runs").glob("*") if any(_ended(f) for f in p.glob("*/summary.json"))}
     return sorted(local | {p.parent.name for p in results.glob(f"*/{RUNS_CSV}")})
 
 
+def _ended(summary: Path) -> bool:
+    try:
+        return json.loads(summary.read_text())["status"] in ENDED
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def write(results: Path, name: str | None = None) -> dict[str, Section]:
-    """Report all experiments that have runs, by name. DataError if ``name`` is given and not among them."""
+    """Report all experiments that have ended runs, by name, and the page. What is wrong with one is said and does not
+    keep the others from being reported; raises DataError only if it is ``name``, the one asked for."""
     names = experiments_in(results)
     if name is not None and name not in names:
-        raise DataError(f"there are no runs named {name} in {results}; there are: {', '.join(names) or 'none'}.")
+        raise DataError(
+            f"there are no finished runs named {name} in {results}; there are: {', '.join(names) or 'none'}."
+        )
+    sections = {}
     try:
-        sections = {
-            n: experiment.report(n, EXPERIMENTS / n, results, outdated)
-            if (EXPERIMENTS / n / "recipe.yaml").exists()
-            else experiment.report_sweep(n, results)
-            for n in names
-        }
+        for n in names:
+            recipe = (EXPERIMENTS / n / "recipe.yaml").exists()
+            try:
+                sections[n] = (
+                    experiment.report(n, EXPERIMENTS / n, results, outdated)
+                    if recipe
+                    else experiment.report_sweep(n, results)
+                )
+            except DataError as e:
+                if name in (None, n):
+                    raise
+                print(f"warning: {n} is left out of the page: {e}", file=sys.stderr)
         page.write(results / "index.html", list(sections.values()))
     except OSError as e:
         raise OutputError(

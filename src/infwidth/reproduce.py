@@ -23,7 +23,7 @@ from infwidth.training.trainer import Interrupted
 
 @dataclass(frozen=True, kw_only=True)
 class ReproduceConfig:
-    """conf/reproduce.yaml"""
+    """conf/command/reproduce.yaml"""
 
     experiment: str
     scale: Literal["demo", "cpu", "paper"]

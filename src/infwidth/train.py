@@ -1,15 +1,18 @@
 """One run: `python -m infwidth.train task=maml_omniglot model=mu_limit`. Every key is documented in conf/."""
 
 import datetime
+import math
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from infwidth.command import CONF, plain, sentences
@@ -18,15 +21,12 @@ from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.models import build_model, resolved_parametrization
-from infwidth.models.contract import Model
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
-from infwidth.tasks.contract import Task
 from infwidth.training import provenance
 from infwidth.training.logging import NoLogger, WandbLogger
 from infwidth.training.run_directory import RunDirectory, run_id
 from infwidth.training.trainer import Interrupted, Trainer, TrainerConfig
-
 
 ALL_THREADS = torch.get_num_threads()
 """What trainer.threads=null means, also after a run in the same process that asked for fewer."""
@@ -75,11 +75,17 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises InfwidthError for everything a user can mend, and Interrupted when asked to stop, with the state saved.
     """
     chosen = load(RunConfig, config, "")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", chosen.name):
+        raise ConfigError(
+            f"name is {chosen.name!r}; it becomes a folder, so use letters, digits, '_', '-' and '.' only."
+        )
     device = _device(chosen.trainer)
     dtype = getattr(torch, chosen.trainer.dtype)
     data = obtain(chosen.data)
     task = build_task(chosen.task, data, chosen.seed, device, dtype)
-    model = build_model(chosen.model, chosen.parametrization, task.inputs, task.outputs, stream(chosen.seed, "model"), dtype)
+    model = build_model(
+        chosen.model, chosen.parametrization, task.inputs, task.outputs, stream(chosen.seed, "model"), dtype
+    )
     deciding = _deciding(config, data.checksum)
     identity = run_id(deciding)
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
@@ -89,39 +95,59 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             directory.clear()
         summary = directory.summary()
         if summary.get("status") in ("finished", "diverged"):
-            print(f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True)
+            scales = summary.get("scales", [summary["scale"]])
+            if chosen.scale not in scales:  # two scales may ask for the very same run: it belongs to the tables of both
+                summary["scales"] = [*scales, chosen.scale]
+                directory.write_summary(summary)
+            print(
+                f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True
+            )
             return summary
+        trainer = Trainer(chosen.trainer, task, model.to(device), directory, identity, label, NoLogger())
         directory.create(config)
-        return _carried_out(chosen, config, data, task, model.to(device), directory, identity, label)
+        return _carried_out(chosen, config, data, trainer, device)
 
 
-def _carried_out(chosen: RunConfig, config: Mapping[str, Any], data: Prepared, task: Task, model: Model, directory: RunDirectory, identity: str, label: str) -> dict[str, Any]:
+def _carried_out(
+    chosen: RunConfig, config: Mapping[str, Any], data: Prepared, trainer: Trainer, device: torch.device
+) -> dict[str, Any]:
     """Train, and write the summary however it ends."""
-    provenance.reset_peak_memory()
-    started, logger, outcome = time.time(), NoLogger(), {"status": "failed"}
+    directory, identity, label = trainer.directory, trainer.run, trainer.label
+    provenance.reset_peak_memory(device)
+    started, outcome = time.time(), {"status": "failed"}
     try:
-        logger = _logger(chosen, config, directory, identity, label)
-        outcome = Trainer(chosen.trainer, task, model, directory, identity, label, logger).fit()
+        trainer.logger = _logger(chosen, config, directory, identity, label)
+        outcome = trainer.fit()
+        if not math.isfinite(outcome["metrics"].get("test/loss", 0.0)):
+            outcome["status"] = (
+                "diverged"  # a network that validates at one step of adaptation may still blow up at twenty
+            )
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
-        kept = f"its state is in {directory.path}. Run the same command again to resume" if chosen.trainer.checkpoint_every else "with trainer.checkpoint_every=0 nothing is kept"
+        kept = (
+            f"its state is in {directory.path}. Run the same command again to resume"
+            if chosen.trainer.checkpoint_every
+            else "with trainer.checkpoint_every=0 nothing is kept"
+        )
         raise Interrupted(f"{label} was interrupted; {kept}.") from None
     finally:
         # Joblib reuses its workers, so a W&B run left open would swallow the next one's metrics.
-        logger.finish(outcome.get("metrics", {}), failed=outcome["status"] != "finished")
+        trainer.logger.finish(outcome.get("metrics", {}), failed=outcome["status"] != "finished")
         summary = {
             "id": identity, "name": chosen.name, "row": chosen.row, "seed": chosen.seed, "scale": chosen.scale, **outcome,
             "parametrization": resolved_parametrization(chosen.model, chosen.parametrization),
             "data": {"name": data.manifest["name"], "label": data.manifest["label"], "checksum": data.checksum},
             "provenance": {
-                "commit": provenance.commit(), "hardware": provenance.hardware(_device(chosen.trainer)), "versions": provenance.versions(),
-                "wall_seconds": round(time.time() - started, 2), "peak_memory_bytes": provenance.peak_memory_bytes(),
+                "commit": provenance.commit(), "hardware": provenance.hardware(device), "versions": provenance.versions(),
+                "wall_seconds": round(time.time() - started, 2), "peak_memory_bytes": provenance.peak_memory_bytes(device),
                 "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             },
         }  # fmt: skip
         directory.write_summary(summary)
     directory.forget_progress()
     print(_sentence(label, summary, directory), flush=True)
+    if trainer._stop:  # asked for during the last evaluation, when there was nothing left to save
+        raise Interrupted(f"{label} was at its end when it was asked to stop, and is {summary['status']}.")
     return summary
 
 
@@ -134,7 +160,9 @@ def _device(trainer: TrainerConfig) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as e:
-        raise ConfigError(f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a GPU.") from e
+        raise ConfigError(
+            f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a GPU."
+        ) from e
     return device
 
 
@@ -166,15 +194,49 @@ def _sentence(label: str, summary: Mapping[str, Any], directory: RunDirectory) -
     if summary["status"] == "diverged":
         return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
     metrics = summary["metrics"]
-    error = metrics.get("test/accuracy_standard_error")
-    return f"{label}: test accuracy {metrics['test/accuracy']:.2f} %" + (f" ± {error:.2f}" if error else "") + f" at epoch {summary['best_epoch']}, {where}"
+    error = metrics.get("test/accuracy_standard_error", math.nan)
+    return (
+        f"{label}: test accuracy {metrics['test/accuracy']:.2f} %"
+        + (f" ± {error:.2f}" if math.isfinite(error) else "")
+        + f" at epoch {summary['best_epoch']}, {where}"
+    )
+
+
+NOT_A_VARIATION = {
+    "experiment",
+    "scale",
+    "seed",
+    "force",
+    "name",
+    "row",
+    "logger",
+    "paths",
+    *(f"trainer.{k}" for k in TrainerConfig.NOT_DECIDING),
+    "data.root",
+    "data.mirror",
+}
+"""Overrides under which a published row is still that row."""
+
+
+def _named_apart(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A published row with other hyperparameters is a run of your own: it must not stand in the row's table."""
+    keys = [o.split("=", 1)[0].lstrip("+~") for o in overrides]
+    varied = [k for k in keys if k not in NOT_A_VARIATION and k.split(".")[0] not in ("logger", "paths")]
+    if config["row"] is None or not varied or "name" in keys:
+        return config
+    name = f"{config['name']}_varied"
+    print(
+        f"{config['name']}/{config['row']} with another {', '.join(varied)} is not the published row; the run is named {name}.",
+        flush=True,
+    )
+    return {**config, "name": name, "row": None}
 
 
 @hydra.main(config_path=CONF, config_name="train", version_base="1.3")
 @sentences
 def main(config: DictConfig) -> None:
     try:
-        run(plain(config))
+        run(_named_apart(plain(config), HydraConfig.get().overrides.task))
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)
         sys.exit(130)

@@ -41,8 +41,8 @@ def test_mean_and_spread_over_seeds_beside_the_paper():
     assert (line["mean"], line["paper"], line["seeds"]) == (42.0, 41.0, 2) and line["std"] == pytest.approx(
         math.sqrt(8)
     )
-    assert not notes and len(behind["a", "cpu"]) == 2
-    shown = table.display(built, {"a": "Label A"}, outdated=["abc"]).iloc[0]
+    assert not notes and len(behind["a", "cpu", "D"]) == 2
+    shown = table.display(built, {"a": "Label A"}, ["D"], outdated=["abc"]).iloc[0]
     assert (shown["row"], shown["ours"], shown["difference"]) == ("Label A †", "42.00 ± 2.83", "+1.00")
 
 
@@ -59,12 +59,12 @@ def test_a_diverged_seed_is_counted_and_said():
     built, _, notes = table.build([record(seed=0), record(seed=1, status="diverged")], PAPER, ["a"])
     assert built[built.metric == "accuracy"].iloc[0]["seeds"] == 1 and notes == ["a (cpu): 1 of 2 seeds diverged"]
     built, _, _ = table.build([record(seed=1, status="diverged")], PAPER, ["a"])
-    assert table.display(built, {}).iloc[0]["ours"] == "diverged"
+    assert table.display(built, {}, ["Other"]).iloc[0]["ours"] == "diverged"
 
 
-def test_on_generated_data_no_difference_is_claimed():
+def test_on_other_data_than_the_papers_no_difference_is_claimed():
     built, _, _ = table.build([record(scale="demo")], PAPER, ["a"])
-    assert table.display(built, {}).iloc[0]["difference"] == ""
+    assert table.display(built, {}, ["Other"]).iloc[0]["difference"] == ""
 
 
 def test_infinite_width_and_order(tmp_path):
@@ -80,7 +80,7 @@ def test_infinite_width_and_order(tmp_path):
 def test_runs_csv_round_trip(tmp_path):
     found = [record(seed=s) for s in (1, 0)]
     records.write_csv(tmp_path / "x" / "runs.csv", found)
-    assert sorted(records.read_csv(tmp_path / "x" / "runs.csv"), key=lambda r: r.seed) == found[::-1]
+    assert records.read_csv(tmp_path / "x" / "runs.csv") == found
 
 
 def test_a_panel_tells_separated_classes_from_mixed_ones():
@@ -94,3 +94,21 @@ def test_a_panel_tells_separated_classes_from_mixed_ones():
         pca.panel("mixed", noise, labels, tuple("abcd")),
     )
     assert apart.silhouette > 0.5 > mixed.silhouette and apart.probe_accuracy > 95 > 60 > mixed.probe_accuracy
+
+
+def test_keys_that_decide_no_number_do_not_split_a_row():
+    import infwidth.training.trainer as trainer
+
+    assert records.NOT_DECIDING["trainer"] == set(trainer.TrainerConfig.NOT_DECIDING)
+    config = {
+        "task": {"name": "t"},
+        "trainer": {"epochs": 2, "threads": 4},
+        "data": {"name": "d", "root": "/home/me"},
+        "seed": 3,
+    }
+    assert records.deciding(config) == {"task": {"name": "t"}, "trainer": {"epochs": 2}, "data": {"name": "d"}}
+
+
+def test_a_run_that_two_scales_share_is_in_both():
+    built, _, _ = table.build([record(scale="cpu paper")], PAPER, ["a"])
+    assert list(built[built.metric == "accuracy"].scale) == ["cpu", "paper"]

@@ -290,3 +290,24 @@ def test_two_processes_do_not_carry_out_the_same_run(tmp_path):
         with pytest.raises(OutputError, match="is being carried out by another process"):
             train.run(small(tmp_path, "force=true"))
     assert train.run(small(tmp_path)) == summary
+
+
+def test_ctrl_c_during_an_evaluation_stops_the_sweep_after_it(tmp_path, monkeypatch):
+    evaluate = Trainer._evaluate
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self)
+
+    monkeypatch.setattr(Trainer, "_evaluate", interrupted)
+    with pytest.raises(Interrupted, match="was at its end when it was asked to stop, and is finished"):
+        train.run(small(tmp_path, "model=ntk_limit", "trainer.epochs=0"))
+
+
+def test_an_adaptation_that_blows_up_at_test_is_a_divergence(tmp_path, capsys):
+    assert train.run(small(tmp_path, "task.adaptation.rate=1000", "trainer.epochs=1"))["status"] == "diverged"
+
+
+def test_one_episode_has_no_standard_error(tmp_path, capsys):
+    train.run(small(tmp_path, "task.evaluation_episodes=1"))
+    assert "nan" not in capsys.readouterr().out

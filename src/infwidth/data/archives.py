@@ -5,6 +5,7 @@ import shutil
 import socket
 import urllib.error
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
                     raise DataError(f"{path} holds the entry {info.filename!r}, which would leave the folder it is extracted to; do not use this archive.")
                 if not info.is_dir():
                     yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, EOFError, OSError) as e:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
         raise DataError(f"{path} is not a whole zip archive ({e}); delete it and fetch it again.") from e
 
 

@@ -1,4 +1,4 @@
-"""The catalog of datasets: where each is looked for, how it is verified and prepared (design section 5).
+"""The catalog of datasets: where each is looked for, how it is verified and prepared.
 
 Order: the prepared cache, the archive or tree in <root>/raw or in the mirror, the official download.
 """

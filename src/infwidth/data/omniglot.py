@@ -1,4 +1,4 @@
-"""Omniglot at 28 x 28 with rotations as classes, in the Vinyals split (TP4 section 9; design sections 4-5).
+"""Omniglot at 28 x 28 with rotations as classes, in the Vinyals split (TP4 section 9).
 
 Each 105 x 105 drawing is rotated by 0, 90, 180 and 270 degrees, then resized with an antialiased bilinear filter; strokes
 are 255 on background 0. Rotations are classes of their own in training and validation and are left out of the test
@@ -7,6 +7,7 @@ split: 4112, 688 and 423 classes of 20 images.
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -25,6 +26,9 @@ PARTS = {
     "images_evaluation": Download(ADDRESS + "images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
 }
 CHARACTERS = {"images_background": 964, "images_evaluation": 659}
+
+DRAWING = r"images_\w+/[^/]+/character\d+/\d+_\d+\.png"
+"""What counts in an archive; systems add files of their own, such as __MACOSX/."""
 
 Character = tuple[str, str, int]  # part, alphabet, number
 
@@ -69,7 +73,7 @@ def _drawings(part: str, path: Path) -> Iterator[tuple[str, bytes]]:
             yield file.relative_to(path).as_posix(), file.read_bytes()
     else:
         for name, content in zip_members(path):
-            if name.endswith(".png"):
+            if re.fullmatch(DRAWING, name):
                 yield name.removeprefix(f"{part}/"), content
 
 

@@ -62,6 +62,7 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str,
             "dtypes": {name: a.dtype.str for name, a in arrays.items()},
         }
         (temporary / MANIFEST).write_text(json.dumps(full, indent=1))
+        temporary.chmod(0o755)  # a shared data folder is for all its users
         os.rename(temporary, folder)
     except OSError as e:
         if folder.exists():  # another process was faster: its folder is as good
@@ -84,6 +85,6 @@ def read(folder: Path) -> Prepared:
             if list(array.shape) != shape or array.dtype.str != manifest["dtypes"][name]:
                 raise ValueError(f"{name}.npy is not what the manifest says")
             arrays[name] = array
-    except (OSError, ValueError, KeyError) as e:
-        raise DataError(f"the prepared data in {folder} is damaged ({e}); delete that folder and run `make data` again.") from e
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError) as e:
+        raise DataError(f"the prepared data in {folder} is damaged ({e}); delete that folder and run the same command again.") from e
     return Prepared(arrays, manifest)

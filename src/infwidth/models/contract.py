@@ -3,7 +3,7 @@
     Model.forward(x)                       outputs
     Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
     Model.adapted(support, ...)            an Adapted model, one per episode, the episode dimension first
-    Model.apply(update, rate, decay)       one step of SGD, in place
+    Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
     Model.state() / load_state()           what a checkpoint holds
 

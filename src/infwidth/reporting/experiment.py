@@ -78,16 +78,19 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     built, behind, notes = table.build(found, paper, recipe.rows)
     table.write_csv(built, output / "table.csv")
     stale = [c for c in {r.commit for r in found} if outdated(c)]
-    shown = table.display(built, labels, stale)
-    scale = max({r.scale for r in found}, key=["demo", "cpu", "paper"].index)
+    shown = table.display(built, labels, set(paper.data), stale)
+    scales = sorted({s for r in found for s in r.scale.split()}, key=["demo", "cpu", "paper"].index)
+    scale = scales[-1]
+    data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
+    drawn = {row: runs for (row, s, d), runs in behind.items() if (s, d) == (scale, data)}
     if stale:
         notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
-    made = f"{scale} scale, {', '.join(sorted({r.data for r in found if r.scale == scale}))}"
-    notes += _panel_table(recipe, behind, scale, output)
+    made = f"{scale} scale, {data}"
+    notes += _panel_table(recipe, drawn, output)
     (output / "table.md").write_text(
         f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
     )
-    at_scale = built[built.scale == scale]
+    at_scale = built[(built.scale == scale) & (built.data == data)]
     figures.accuracy_vs_width(
         at_scale,
         labels,
@@ -95,10 +98,10 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
         recipe.accuracy,
         output / "accuracy_vs_width",
         recipe.limits,
-        paper=scale != "demo",
+        paper=data in set(paper.data),
     )
     figures.curves(
-        {row: behind[row, scale] for row in recipe.curves if (row, scale) in behind},
+        {row: drawn[row] for row in recipe.curves if row in drawn},
         labels,
         f"Validation while training\n{made}",
         "validation accuracy (%)",
@@ -116,27 +119,26 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
                 f"{recipe.pca_title}, {made}. Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components.",
             )
         )
-    command = f"make reproduce-{name} SCALE={scale} SEEDS={max(Counter(r.row for r in found if r.scale == scale and r.row in recipe.curves).values(), default=1)}"
+    seeds = max(len(runs) for runs in drawn.values())
+    command = f"make reproduce-{name} SCALE={scale} SEEDS={seeds}"
     return Section(
         recipe.title,
         recipe.claim,
         "make demo" if scale == "demo" else command,
         shown,
-        sorted({r.scale for r in found}),
+        scales,
         pictures,
         notes,
         _provenance(found),
     )
 
 
-def _panel_table(
-    recipe: Recipe, behind: Mapping[tuple[str, str], Sequence[Record]], scale: str, output: Path
-) -> list[str]:
+def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: Path) -> list[str]:
     """Draw the panels whose runs are here (lowest seed) and keep them; a line for each. Without the runs the kept ones stand."""
     panels = []
     for wanted in recipe.pca:
         local = sorted(
-            (r for r in behind.get((wanted.row, scale), ()) if r.folder and (Path(r.folder) / "features.npz").exists()),
+            (r for r in drawn.get(wanted.row, ()) if r.folder and (Path(r.folder) / "features.npz").exists()),
             key=lambda r: r.seed,
         )
         if local:
@@ -166,6 +168,8 @@ def report_sweep(name: str, results: Path) -> Section:
     The numeric key of most values is the x axis, the other keys are lines; seeds are averaged. Writes results/<name>/.
     """
     found = records.load(results, name)
+    # A sweep done anew is the runs that are here; runs.csv is for those that were cleared away.
+    found = [r for r in found if r.folder] or found
     if not found:
         raise DataError(f"there are no finished runs named {name} in {results}/runs; check the name or run them first.")
     output = results / name
@@ -183,7 +187,7 @@ def report_sweep(name: str, results: Path) -> Section:
         rows.setdefault(tuple(_readable(f.get(k)) for k in varied), []).append(record)
     lines = []
     for values, group in rows.items():
-        accuracies = [r.metrics["test/accuracy"] for r in group if r.status == "finished"]
+        accuracies = [r.metrics["test/accuracy"] for r in group if "test/accuracy" in r.metrics]
         series = pd.Series(accuracies, dtype=float)
         lines.append({
             **dict(zip(varied, values, strict=True)), "mean": series.mean() if len(series) else math.nan, "std": series.std() if len(series) > 1 else math.nan,

@@ -88,7 +88,8 @@ def accuracy_vs_width(
             axes.set_xticks(widths, [f"{w:.0f}" for w in widths])
             axes.minorticks_off()
         axes.set(xlabel="width", ylabel=ylabel, title=title)
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        if len(lines):
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 
@@ -117,7 +118,8 @@ def curves(
             axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.15, lw=0)
             drawn += 1
         axes.set(xlabel="epoch", ylabel=ylabel, title=title)
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        if drawn:
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""The table of an experiment: the paper's number beside ours, from records only (design section 7)."""
+"""The table of an experiment: the paper's number beside ours, from records only."""
 
 import json
 import math
@@ -31,7 +31,7 @@ METRICS = {"accuracy": "test/accuracy", "validation_accuracy": "validation/accur
 
 
 def read_paper(path: Path) -> pd.DataFrame:
-    """experiments/<name>/paper.csv: row, label, metric, paper, paper_std, source."""
+    """experiments/<name>/paper.csv: row, label, metric, paper, paper_std, data (as its label is in our tables), source."""
     return pd.read_csv(path, dtype={"row": str, "label": str})
 
 
@@ -60,7 +60,7 @@ def chosen(records: Iterable[Record]) -> tuple[list[Record], dict[str, Any]]:
     best = max(complete.values(), key=validation)
     flat = [flattened(g[0].config) for g in groups.values()]
     varied = {k for f in flat for k in f if len({json.dumps(g.get(k)) for g in flat}) > 1}
-    return best, {k: flattened(best[0].config)[k] for k in sorted(varied)}
+    return best, {k: flattened(best[0].config).get(k) for k in sorted(varied)}
 
 
 def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -78,11 +78,12 @@ def width_of(record: Record) -> float | None:
 
 def build(
     records: Iterable[Record], paper: pd.DataFrame | None, order: Iterable[str]
-) -> tuple[pd.DataFrame, dict[tuple[str, str], list[Record]], list[str]]:
-    """(table, the records behind each (row, scale), notes on choices made on validation and on runs that diverged)."""
+) -> tuple[pd.DataFrame, dict[tuple[str, str, str], list[Record]], list[str]]:
+    """(table, the records behind each (row, scale, data), notes on choices made on validation and on runs that diverged)."""
     by_row: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        by_row.setdefault((record.row, record.scale, record.data), []).append(record)
+        for scale in record.scale.split():
+            by_row.setdefault((record.row, scale, record.data), []).append(record)
     position = {row: i for i, row in enumerate(order)}
     lines, behind, notes = [], {}, []
     for (row, scale, data), group in sorted(
@@ -90,7 +91,7 @@ def build(
     ):
         group, picked = chosen(group)
         finished = [r for r in group if r.status == "finished"]
-        behind[row, scale] = finished
+        behind[row, scale, data] = finished
         if picked:
             values = ", ".join(f"{k.split('.')[-1]} = {v}" for k, v in picked.items())
             notes.append(f"{row} ({scale}): chosen on validation: {values}")
@@ -99,7 +100,7 @@ def build(
         published = (
             {}
             if paper is None
-            else dict(zip(paper.loc[paper.row == row, "metric"], paper.loc[paper.row == row, "paper"], strict=True))
+            else {m: v for r, m, v in zip(paper.row, paper.metric, paper.paper, strict=True) if r == row}
         )
         first = group[0]
         trained = first.config["trainer"]["epochs"] > 0
@@ -129,9 +130,12 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     rounded.to_csv(path, index=False, lineterminator="\n")
 
 
-def display(table: pd.DataFrame, labels: Mapping[str, str], outdated: Iterable[str] = ()) -> pd.DataFrame:
+def display(
+    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[str] = ()
+) -> pd.DataFrame:
     """The headline table for people: a line per row with paper, ours ± std, difference and where it comes from.
 
+    data: what the paper's numbers were measured on; elsewhere a difference to them would mean nothing.
     outdated: commits whose source differs from the present one; their rows are marked with a dagger.
     """
     outdated, lines = set(outdated), []
@@ -144,8 +148,7 @@ def display(table: pd.DataFrame, labels: Mapping[str, str], outdated: Iterable[s
             "width": "∞" if math.isinf(line["width"]) else f"{line['width']:.0f}",
             "paper": "" if pd.isna(paper) else f"{paper:.2f}",
             "ours": "diverged" if pd.isna(mean) else f"{mean:.2f}{std}",
-            # The demo's generated data is not the paper's, so there a difference would mean nothing.
-            "difference": "" if pd.isna(paper) or pd.isna(mean) or line["scale"] == "demo" else f"{mean - paper:+.2f}",
+            "difference": "" if pd.isna(paper) or pd.isna(mean) or line["data"] not in data else f"{mean - paper:+.2f}",
             "seeds": line["seeds"], "scale": line["scale"], "data": line["data"], "selection": line["selection"], "commit": line["commit"],
         })  # fmt: skip
     return pd.DataFrame(lines)

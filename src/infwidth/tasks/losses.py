@@ -1,4 +1,4 @@
-"""Losses as value and cotangent. A loss is a mean over the examples of one episode or batch (design section 3.6)."""
+"""Losses as value and cotangent. A loss is a mean over the examples of one episode or batch."""
 
 import torch
 from torch import Tensor

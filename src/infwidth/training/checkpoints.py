@@ -26,7 +26,9 @@ def _crc(tensors: Mapping[str, Tensor]) -> int:
     crc = 0
     for name in sorted(tensors):
         crc = zlib.crc32(name.encode(), crc)
-        crc = zlib.crc32(memoryview(tensors[name].view(-1).view(torch.uint8).numpy()) if tensors[name].numel() else b"", crc)
+        crc = zlib.crc32(
+            memoryview(tensors[name].view(-1).view(torch.uint8).numpy()) if tensors[name].numel() else b"", crc
+        )
     return crc
 
 
@@ -61,7 +63,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run
         os.replace(temporary, path)
     except (OSError, SafetensorError) as e:
         temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"the checkpoint {path} could not be written ({e}); make room on the disk and run the same command again to resume.") from e
+        raise CheckpointError(
+            f"the checkpoint {path} could not be written ({e}); make room on the disk and run the same command again to resume."
+        ) from e
 
 
 def load(path: Path, run: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,11 +1,14 @@
 """W&B: online when logged in, else offline, without a question. metrics.jsonl is the truth; this mirrors it."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from infwidth.errors import ConfigError
 
 HEADLINE = "validation/accuracy"
 
@@ -27,12 +30,10 @@ class WandbLogger:
         self, *, project: str, entity: str | None, mode: str, tags: list[str], folder: Path, group: str, name: str, job_type: str, run: str,
         config: Mapping[str, Any],
     ):  # fmt: skip
-        import wandb
-
         folder.mkdir(parents=True, exist_ok=True)
-        self.run = wandb.init(
-            project=project, entity=entity, mode=wandb_mode(mode), tags=tags, dir=str(folder), group=group, name=name, job_type=job_type,
-            id=run, resume="allow", config=dict(config), settings=wandb.Settings(console="off", silent=True),
+        self.run = _started(
+            mode, project=project, entity=entity, tags=tags, dir=str(folder), group=group, name=name, job_type=job_type,
+            id=f"{group}-{run}", resume="allow", config=dict(config),
         )  # fmt: skip
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
@@ -57,15 +58,42 @@ class WandbReport:
         """table: the table for people; figures: paths of images and their captions."""
         import wandb
 
-        run = wandb.init(
-            project=self.logger["project"], entity=self.logger["entity"], mode=wandb_mode(self.logger["mode"]), dir=str(self.folder),
+        run = _started(
+            self.logger["mode"], project=self.logger["project"], entity=self.logger["entity"], dir=str(self.folder),
             group=self.experiment, name=f"{self.experiment} report, {self.scale}", job_type="report", tags=[f"scale-{self.scale}"],
-            settings=wandb.Settings(console="off", silent=True),
         )  # fmt: skip
         try:
-            run.log({"table": wandb.Table(dataframe=table.astype(str)), **{path.stem: wandb.Image(str(path), caption=text) for path, text in figures}})
+            run.log(
+                {
+                    "table": wandb.Table(dataframe=table.astype(str)),
+                    **{path.stem: wandb.Image(str(path), caption=text) for path, text in figures},
+                }
+            )
         finally:
             run.finish()
+
+
+def _started(mode: str, **settings):
+    """wandb.init; under mode 'auto' a W&B that cannot be reached means offline, otherwise it is a ConfigError."""
+    import wandb
+
+    def init(actual: str):
+        return wandb.init(mode=actual, settings=wandb.Settings(console="off", silent=True), **settings)
+
+    wanted = wandb_mode(mode)
+    try:
+        return init(wanted)
+    except (wandb.errors.Error, ValueError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        if mode == "auto" and wanted == "online":
+            print(
+                f"W&B cannot be used online ({reason}); this run is kept offline, `make wandb-sync` uploads it later.",
+                file=sys.stderr,
+            )
+            return init("offline")
+        raise ConfigError(
+            f"W&B does not start with mode {wanted!r} ({reason}); use logger.mode=offline or logger=none, or log in with `wandb login`."
+        ) from e
 
 
 def wandb_mode(asked: str) -> str:

@@ -1,4 +1,4 @@
-"""A run's folder results/runs/<experiment>/<id>/ and the id: a hash of what decides the numbers (design section 7)."""
+"""A run's folder results/runs/<experiment>/<id>/ and the id: a hash of what decides the numbers."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,14 @@ import yaml
 from infwidth.errors import OutputError
 from infwidth.training.checkpoints import LAST, PREVIOUS
 
-CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS, LOCK = "config.yaml", "metrics.jsonl", "summary.json", "features.npz", "checkpoints", ".lock"
+CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS, LOCK = (
+    "config.yaml",
+    "metrics.jsonl",
+    "summary.json",
+    "features.npz",
+    "checkpoints",
+    ".lock",
+)
 
 
 def run_id(deciding: Mapping[str, Any]) -> str:
@@ -50,11 +57,12 @@ class RunDirectory:
         return self.path / CHECKPOINTS
 
     def summary(self) -> dict[str, Any]:
-        """What is known of the run; empty before its first end or interruption."""
+        """What is known of the run; empty before its first end or interruption, and if the file is damaged."""
         try:
-            return json.loads((self.path / SUMMARY).read_text())
-        except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+            found = json.loads((self.path / SUMMARY).read_text())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def create(self, config: Mapping[str, Any]) -> None:
         with self._writing():
@@ -74,7 +82,9 @@ class RunDirectory:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise OutputError(f"the run {self.path} is being carried out by another process; wait for it, or stop it and run the same command again.") from None
+                raise OutputError(
+                    f"the run {self.path} is being carried out by another process; wait for it, or stop it and run the same command again."
+                ) from None
             yield
 
     def clear(self) -> None:

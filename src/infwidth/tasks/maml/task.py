@@ -1,4 +1,4 @@
-"""MAML as a task: the inner loop is the model's adaptation, the outer loop the trainer's (design section 3.6)."""
+"""MAML as a task: the inner loop is the model's adaptation, the outer loop the trainer's (TP4 section 9)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
