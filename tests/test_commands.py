@@ -317,6 +317,16 @@ def test_scales_that_ask_for_the_same_run_share_it(tmp_path):
     assert set(table.scale) == {"demo", "cpu"}
 
 
+def test_a_local_run_keeps_the_scales_that_runs_csv_knows(tmp_path):
+    config = small(tmp_path, "experiment=maml/relu_ntk")
+    train.run(config)
+    report.write(tmp_path / "results")
+    summary = train.run({**config, "scale": "cpu", "force": True})
+    assert summary["scale"] == "cpu" and "scales" not in summary
+    report.write(tmp_path / "results")
+    assert set(pd.read_csv(tmp_path / "results/maml/table.csv").scale) == {"demo", "cpu"}
+
+
 def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, capsys):
     good = train.run(small(tmp_path, "name=good"))
     bad = train.run(small(tmp_path, "name=bad"))

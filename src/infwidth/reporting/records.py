@@ -129,5 +129,6 @@ def load(results: Path, name: str) -> list[Record]:
     for folder in sorted((results / "runs" / name).glob("*/")):
         record = read_run(folder)
         if record is not None:
-            merged[record.id] = record
+            known = merged[record.id].scale.split() if record.id in merged else []
+            merged[record.id] = replace(record, scale=" ".join(sorted({*known, *record.scale.split()})))
     return sorted(merged.values(), key=lambda r: (r.scale, r.row, r.seed, r.id))
