@@ -55,7 +55,7 @@ def test_published_rows_compose_at_every_scale(row):
 
 
 def test_rows_recipes_and_paper_numbers_name_the_same_rows():
-    for folder in (REPOSITORY / "experiments").glob("*/"):
+    for folder in (p for p in (REPOSITORY / "experiments").glob("*") if p.is_dir()):
         recipe = read_recipe(folder)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)

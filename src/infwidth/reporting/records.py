@@ -126,7 +126,7 @@ def write_csv(path: Path, records: Iterable[Record]) -> None:
 def load(results: Path, name: str) -> list[Record]:
     """All ended runs of an experiment, always in the same order: local directories win over lines of runs.csv with the same id."""
     merged = {r.id: r for r in read_csv(results / name / RUNS_CSV)}
-    for folder in sorted((results / "runs" / name).glob("*/")):
+    for folder in sorted(p for p in (results / "runs" / name).glob("*") if p.is_dir()):
         record = read_run(folder)
         if record is not None:
             known = merged[record.id].scale.split() if record.id in merged else []
