@@ -21,6 +21,7 @@ from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.models import build_model, resolved_parametrization
+from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
 from infwidth.training import provenance
@@ -86,15 +87,14 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     model = build_model(
         chosen.model, chosen.parametrization, task.inputs, task.outputs, stream(chosen.seed, "model"), dtype
     )
-    deciding = _deciding(config, data.checksum)
-    identity = run_id(deciding)
+    identity = run_id(_deciding(config, data.checksum))
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
     with directory.locked():
         if chosen.force:
             directory.clear()
         summary = directory.summary()
-        if summary.get("status") in ("finished", "diverged"):
+        if summary.get("status") in ENDED:
             scales = summary.get("scales", [summary["scale"]])
             if chosen.scale not in scales:  # two scales may ask for the very same run: it belongs to the tables of both
                 summary["scales"] = [*scales, chosen.scale]
@@ -119,9 +119,8 @@ def _carried_out(
         trainer.logger = _logger(chosen, config, directory, identity, label)
         outcome = trainer.fit()
         if not math.isfinite(outcome["metrics"].get("test/loss", 0.0)):
-            outcome["status"] = (
-                "diverged"  # a network that validates at one step of adaptation may still blow up at twenty
-            )
+            # A network that validates at one step of adaptation may still blow up at twenty.
+            outcome["status"] = "diverged"
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
         kept = (

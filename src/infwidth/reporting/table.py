@@ -77,7 +77,7 @@ def width_of(record: Record) -> float | None:
 
 
 def build(
-    records: Iterable[Record], paper: pd.DataFrame | None, order: Iterable[str]
+    records: Iterable[Record], paper: pd.DataFrame, order: Iterable[str]
 ) -> tuple[pd.DataFrame, dict[tuple[str, str, str], list[Record]], list[str]]:
     """(table, the records behind each (row, scale, data), notes on choices made on validation and on runs that diverged)."""
     by_row: dict[tuple[str, str, str], list[Record]] = {}
@@ -97,11 +97,7 @@ def build(
             notes.append(f"{row} ({scale}): chosen on validation: {values}")
         if len(finished) < len(group):
             notes.append(f"{row} ({scale}): {len(group) - len(finished)} of {len(group)} seeds diverged")
-        published = (
-            {}
-            if paper is None
-            else {m: v for r, m, v in zip(paper.row, paper.metric, paper.paper, strict=True) if r == row}
-        )
+        published = dict(paper.loc[paper.row == row, ["metric", "paper"]].itertuples(index=False))
         first = group[0]
         trained = first.config["trainer"]["epochs"] > 0
         selection = (
