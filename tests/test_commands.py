@@ -50,7 +50,8 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
 def test_published_rows_compose_at_every_scale(row):
     for scale in ("demo", "cpu", "paper"):
         config = composed("train", [f"experiment={row}", f"scale={scale}"])
-        assert config["data"]["name"] == ("glyphs" if scale == "demo" else "omniglot")
+        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8")}[row.split("/")[0]]
+        assert config["data"]["name"] == dict(zip(("demo", "cpu", "paper"), names, strict=True))[scale]
         assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
 
 
@@ -59,7 +60,7 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
         recipe = read_recipe(folder)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
-        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows):
+        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows or (), recipe.order, recipe.neighbours):
             assert set(part) <= set(recipe.rows)
 
 

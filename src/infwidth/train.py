@@ -20,11 +20,12 @@ from infwidth.config import key, load
 from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
-from infwidth.models import build_model, resolved_parametrization
+from infwidth.models import Shape, build_model, largest_fitting, predicted_bytes, predicted_work, resolved_parametrization
 from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
-from infwidth.tasks import build_task
-from infwidth.training import provenance
+from infwidth.tasks import build_task, not_deciding
+from infwidth.tasks.contract import Task
+from infwidth.training import prediction, provenance
 from infwidth.training.logging import NoLogger, WandbLogger
 from infwidth.training.run_directory import RunDirectory, run_id
 from infwidth.training.trainer import Interrupted, Trainer, TrainerConfig
@@ -84,12 +85,14 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     dtype = getattr(torch, chosen.trainer.dtype)
     data = obtain(chosen.data)
     task = build_task(chosen.task, data, chosen.seed, device, dtype)
-    model = build_model(
-        chosen.model, chosen.parametrization, task.inputs, task.outputs, stream(chosen.seed, "model"), dtype
-    )
+    shape = Shape(task.inputs, task.outputs, task.bags)
     identity = run_id(_deciding(config, data.checksum))
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
+    model = None
+    if chosen.force or directory.summary().get("status") not in ENDED:  # before the run's folder exists: a wrong config leaves none
+        _require_memory(chosen, task, shape, device, dtype)
+        model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
     with directory.locked():
         if chosen.force:
             directory.clear()
@@ -103,13 +106,14 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True
             )
             return summary
-        trainer = Trainer(chosen.trainer, task, model.to(device), directory, identity, label, NoLogger())
+        trainer = Trainer(chosen.trainer, task, model, directory, identity, label, NoLogger())
+        predicted = _predicted(chosen, task, shape, trainer.last_step, device, dtype)
         directory.create(config)
-        return _carried_out(chosen, config, data, trainer, device)
+        return _carried_out(chosen, config, data, trainer, device, predicted)
 
 
 def _carried_out(
-    chosen: RunConfig, config: Mapping[str, Any], data: Prepared, trainer: Trainer, device: torch.device
+    chosen: RunConfig, config: Mapping[str, Any], data: Prepared, trainer: Trainer, device: torch.device, predicted: Mapping[str, float]
 ) -> dict[str, Any]:
     """Train, and write the summary however it ends."""
     directory, identity, label = trainer.directory, trainer.run, trainer.label
@@ -133,7 +137,7 @@ def _carried_out(
         # Joblib reuses its workers, so a W&B run left open would swallow the next one's metrics.
         trainer.logger.finish(outcome.get("metrics", {}), failed=outcome["status"] != "finished")
         summary = {
-            "id": identity, "name": chosen.name, "row": chosen.row, "seed": chosen.seed, "scale": chosen.scale, **outcome,
+            "id": identity, "name": chosen.name, "row": chosen.row, "seed": chosen.seed, "scale": chosen.scale, **outcome, "predicted": predicted,
             "parametrization": resolved_parametrization(chosen.model, chosen.parametrization),
             "data": {"name": data.manifest["name"], "label": data.manifest["label"], "checksum": data.checksum},
             "provenance": {
@@ -148,6 +152,34 @@ def _carried_out(
     if trainer._stop:  # asked for during the last evaluation, when there was nothing left to save
         raise Interrupted(f"{label} was at its end when it was asked to stop, and is {summary['status']}.")
     return summary
+
+
+def _require_memory(chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
+    """ConfigError, before anything is allocated, if the model's parameters do not fit."""
+    needed, free = predicted_bytes(chosen.model, shape, dtype), prediction.free_memory(device)
+    if free is None or needed <= free:
+        return
+    remedy = task.remedy(largest_fitting(chosen.model, free, dtype))
+    raise ConfigError(
+        f"model={chosen.model['name']} with {shape.inputs} inputs and {shape.outputs} outputs needs {needed / 1e9:.1f} GB for its parameters, and {device} has "
+        f"{free / 1e9:.1f} GB free; {remedy or 'choose a smaller model, or'} take a device with more memory (trainer.device)."
+    )
+
+
+def _predicted(chosen: RunConfig, task: Task, shape: Shape, steps: int, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Memory and training time of the run, printed; empty for a task that does not say what its batches are like."""
+    sizes = task.typical()
+    if sizes is None or not steps:
+        return {}
+    rates = prediction.measured(device, dtype)
+    seconds = steps * rates.seconds(predicted_work(chosen.model, shape, sizes, dtype))
+    size = predicted_bytes(chosen.model, shape, dtype)
+    print(
+        f"predicted: {size / 1e9:.2f} GB of parameters, about {seconds / 60:.1f} min of training for {steps} steps "
+        f"({rates.flops / 1e9:.0f} GFLOP/s and {rates.bytes / 1e9:.0f} GB/s measured on {device})",
+        flush=True,
+    )
+    return {"parameter_bytes": size, "train_seconds": round(seconds, 1)}
 
 
 def _device(trainer: TrainerConfig) -> torch.device:
@@ -167,9 +199,11 @@ def _device(trainer: TrainerConfig) -> torch.device:
 
 def _deciding(config: Mapping[str, Any], data_checksum: str) -> dict[str, Any]:
     """What decides the numbers: not paths, not the logger, not the device, not under which name or scale it was asked for."""
-    trainer = {k: v for k, v in config["trainer"].items() if k not in TrainerConfig.NOT_DECIDING}
-    parts = {part: config[part] for part in ("task", "model", "parametrization", "seed")}
-    return {**parts, "trainer": trainer, "data": data_checksum}
+    groups = {part: config[part] for part in ("task", "model", "parametrization", "trainer")}
+    left_out = {"trainer": TrainerConfig.NOT_DECIDING, "task": not_deciding(config["task"])}
+    # A null is as good as an absent key, so that a new optional key leaves the ids of old runs as they are.
+    parts = {part: {k: v for k, v in g.items() if v is not None and k not in left_out.get(part, ())} for part, g in groups.items()}
+    return {**parts, "seed": config["seed"], "data": data_checksum}
 
 
 def _label(chosen: RunConfig) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from infwidth.errors import ConfigError
-from infwidth.models import MODELS, build_model, resolved_parametrization
+from infwidth.models import MODELS, Shape, build_model, largest_fitting, predicted_bytes, resolved_parametrization
 from infwidth.models.linear import LinearNet
 from infwidth.models.mlp import MLP
 
@@ -24,8 +24,8 @@ NTK = {"name": "ntk_limit", "depth": 1, "activation": "relu", "sigma_u": 1.0, "s
 AUTO = {"name": "auto"}
 
 
-def build(model, parametrization=AUTO):
-    return build_model(model, parametrization, 4, 3, torch.Generator().manual_seed(0))
+def build(model, parametrization=AUTO, bags=False):
+    return build_model(model, parametrization, Shape(4, 3, bags), torch.Generator().manual_seed(0))
 
 
 def test_families():
@@ -72,3 +72,32 @@ def test_auto_has_a_name_for_every_model():
     for name in MODELS:
         assert resolved_parametrization({"name": name}, AUTO) in ("mup", "ntk", "standard")
     assert resolved_parametrization({"name": "finite"}, {"name": "ntk"}) == "ntk"
+
+
+@pytest.mark.parametrize("model", [FINITE, MU, {**MU, "sigma_v": 0.0}, {**NTK, "activation": "linear", "sigma_b": 0.0}])
+def test_memory_is_predicted_before_anything_is_allocated(model):
+    model = {**model, "change_of_basis": False} if model is FINITE else model
+    for bags in (False, True) if model["name"] != "ntk_limit" else (True,):
+        built = build(model, bags=bags)
+        assert predicted_bytes(model, Shape(4, 3, bags)) == sum(t.numel() * t.element_size() for t in built.state().values())
+
+
+def test_the_largest_that_fits():
+    free = 1000 * 4
+    n = largest_fitting({**MU, "sigma_v": 0.0}, free)
+    sizes = [predicted_bytes({**MU, "sigma_v": 0.0}, Shape(k, k, True)) for k in (n, n + 1)]
+    assert sizes[0] <= free < sizes[1] and n == 22
+
+
+def test_deep_networks_take_no_bags():
+    with pytest.raises(ConfigError, match="one linear hidden layer only"):
+        build({**FINITE, "depth": 2}, bags=True)
+    with pytest.raises(ConfigError, match="model.initial=gaussian"):
+        build({**FINITE, "depth": 2, "initial": "uniform"})
+
+
+def test_a_uniform_first_layer_has_the_variance_of_a_gaussian_one():
+    wide = {**FINITE, "width": 400, "sigma_u": 2.0, "change_of_basis": False}
+    uniform, gaussian = (build({**wide, "initial": kind}).U.detach() for kind in ("uniform", "gaussian"))
+    assert uniform.abs().max() <= 2 * (3 / 400) ** 0.5 < gaussian.abs().max()
+    assert abs(uniform.std() / gaussian.std() - 1) < 0.1

@@ -1,12 +1,15 @@
 """Tables from records: choices on validation, diverged seeds, marks."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from infwidth.reporting import pca, records, table
+from infwidth.reporting import order, pca, records, table
 from infwidth.reporting.records import Record
+from infwidth.tasks.word2vec.task import Word2VecConfig
 
 
 def record(
@@ -30,6 +33,7 @@ PAPER = pd.DataFrame(
         "metric": ["accuracy"] * 2,
         "paper": [41.0, 60.0],
         "paper_std": [None, None],
+        "data": ["D", "D"],
         "source": ["", ""],
     }
 )
@@ -99,6 +103,7 @@ def test_a_panel_tells_separated_classes_from_mixed_ones():
 def test_keys_that_decide_no_number_do_not_split_a_row():
     import infwidth.training.trainer as trainer
 
+    assert records.NOT_DECIDING["task"] == set(Word2VecConfig.NOT_DECIDING)
     assert records.NOT_DECIDING["trainer"] == set(trainer.TrainerConfig.NOT_DECIDING)
     config = {
         "task": {"name": "t"},
@@ -112,3 +117,56 @@ def test_keys_that_decide_no_number_do_not_split_a_row():
 def test_a_run_that_two_scales_share_is_in_both():
     built, _, _ = table.build([record(scale="cpu paper")], PAPER, ["a"])
     assert list(built[built.metric == "accuracy"].scale) == ["cpu", "paper"]
+
+
+def test_papers_with_two_datasets():
+    """The paper's number on the same data, or on its first where ours are other data."""
+    paper = PAPER.assign(row=["a", "a"], data=["D", "E"])
+    for data, number in (("D", 41.0), ("E", 60.0), ("D (first 5 MB)", 41.0)):
+        assert table.published_numbers(paper, "a", data) == {"accuracy": number}
+    assert table.published_numbers(paper, "b", "D") == {}
+
+
+def test_other_accuracies_have_lines_and_columns():
+    extra = replace(record(), metrics={"test/accuracy": 40.0, "test/loss": 2.0, "test/semantic": 30.0, "test/questions": 9.0, "validation/accuracy": 40.0})
+    built, _, _ = table.build([extra], PAPER, ["a"])
+    assert list(built.metric) == ["accuracy", "semantic", "validation_accuracy"]
+    assert table.display(built, {}, set(), more=("semantic", "absent")).iloc[0][["semantic", "absent"]].tolist() == ["30.00", ""]
+
+
+def answered(share, seeds=3, questions=2000, shift=0):
+    rng = np.random.default_rng(shift)
+    return rng.random((seeds, questions)) < share
+
+
+def test_the_order_of_rows_is_tested_over_questions_and_seeds():
+    same = answered(0.4)
+    better = same | answered(0.1, shift=1)
+    found = order.compare("a", "b", {"a": same, "b": better})
+    assert found.low > 0 and abs(found.difference - 6) < 1.5 and found.low < found.difference < found.high
+    assert "higher" in found.sentence({}) and "2000 questions and 3 seeds" in found.sentence({})
+    noise = order.compare("a", "b", {"a": answered(0.4, shift=2), "b": answered(0.4, shift=3)})
+    assert noise.low < 0 < noise.high and "not told apart" in noise.sentence({})
+
+
+def test_a_seed_that_differs_widens_the_interval():
+    """The same mean difference, once in every seed and once in one of three only."""
+    base, gain = answered(0.4), answered(0.1, shift=1)
+    one = gain.copy()
+    one[1:] = False
+    even, uneven = (order.compare("a", "b", {"a": base, "b": base | g}) for g in (gain, one))
+    assert uneven.low <= 0 < even.low
+
+
+def test_order_is_kept_for_clones_without_the_runs(tmp_path):
+    for seed in (0, 1):
+        for row, share in (("a", 0.2), ("b", 0.6)):
+            folder = tmp_path / f"{row}{seed}"
+            folder.mkdir()
+            np.savez(folder / "evidence.npz", correct=answered(share, shift=seed)[0])
+    runs = {row: [replace(record(row, seed), folder=str(tmp_path / f"{row}{seed}")) for seed in (0, 1)] for row in "ab"}
+    found = order.comparisons(["a", "b"], runs)
+    order.write(found, tmp_path / "order.json")
+    (kept,) = order.read(tmp_path / "order.json")
+    assert kept.sentence({}) == found[0].sentence({}) and (kept.seeds, kept.questions) == (2, 2000)
+    assert order.comparisons(["a", "b"], {"a": runs["a"]}) == []

@@ -41,10 +41,11 @@ def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 @dataclass(frozen=True)
 class Download:
-    """A file at its official address with its official checksum."""
+    """A file at its official address with its official checksum; None where only its contents have one, checked when they are read."""
 
     url: str
-    md5: str
+    digest: str | None
+    algorithm: str = "md5"
 
     @property
     def filename(self) -> str:
@@ -69,9 +70,9 @@ class Download:
             raise DataError(f"{self.url} could not be downloaded ({getattr(e, 'reason', e)}).") from e
         finally:
             socket.setdefaulttimeout(timeout)
-        found = checksum(partial, "md5")
-        if found != self.md5:
+        found = checksum(partial, self.algorithm) if self.digest else None
+        if found != self.digest:
             partial.unlink()
-            raise DataError(f"{self.url} arrived with md5 {found} instead of {self.md5}; the download was discarded.")
+            raise DataError(f"{self.url} arrived with {self.algorithm} {found} instead of {self.digest}; the download was discarded.")
         shutil.move(partial, target)
         return target

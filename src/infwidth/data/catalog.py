@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from infwidth.config import load
-from infwidth.data import glyphs, omniglot
+from infwidth.data import glyphs, omniglot, planted, questions, text, wikifil
 from infwidth.data.prepared import Prepared, read, temporary_folder, write
 from infwidth.errors import ConfigError, DataError
 
@@ -46,7 +46,57 @@ def _make_glyphs(config: glyphs.GlyphsConfig, root: Path, mirror: Path | None):
     return glyphs.prepare(config)
 
 
+def _make_planted(config: planted.PlantedConfig, root: Path, mirror: Path | None):
+    return planted.prepare(config)
+
+
+def _make_text(config: text.CorpusConfig, root: Path, mirror: Path | None):
+    path, stream, size = CORPORA[config.name](config, root, mirror)
+    if config.questions:
+        question_file = Path(config.questions)
+    else:
+        question_file = _located("questions-words.txt", questions.find, lambda raw: questions.OFFICIAL.fetch(raw / "text"), root, mirror)
+    label = path.name if config.name == "text_file" else config.name
+    return text.prepare(config, label, path, question_file, stream, size)
+
+
+def _text8(config: text.CorpusConfig, root: Path, mirror: Path | None):
+    path = _located("text8", lambda f: text.find(f, "text8"), lambda raw: text.TEXT8.fetch(raw / "text"), root, mirror)
+    return text.require(path, text.TEXT8_MD5, text.TEXT8_BYTES), text.blocks(path), text.TEXT8_BYTES
+
+
+def _fil9(config: text.CorpusConfig, root: Path, mirror: Path | None):
+    def find(folder: Path) -> Path | None:
+        return text.find(folder, "fil9") or text.find(folder, "enwik9")
+
+    path = _located("fil9", find, lambda raw: text.ENWIK9.fetch(raw / "text"), root, mirror)
+    if not path.name.startswith("enwik9"):
+        return text.require(path, text.TEXT8_MD5, text.TEXT8_BYTES), text.blocks(path), text.FIL9_BYTES
+    text.require(path, text.ENWIK9_MD5, text.ENWIK9_BYTES)
+    stream = text.verified(wikifil.cleaned(text.blocks(path)), text.TEXT8_MD5, text.TEXT8_BYTES, f"fil9, made from {path},")
+    return path, stream, text.FIL9_BYTES
+
+
+def _simple8(config: text.CorpusConfig, root: Path, mirror: Path | None):
+    def nowhere(raw: Path):
+        raise DataError("it has no official address; make any text8-format file and use data=text_file data.path=FILE.")
+
+    path = _located("simple8", lambda f: text.find(f, "simple8"), nowhere, root, mirror)
+    return path, text.blocks(path), text.TEXT8_BYTES
+
+
+def _text_file(config: text.CorpusConfig, root: Path, mirror: Path | None):
+    if config.path is None:
+        raise ConfigError("data=text_file needs data.path, a text8-format file (a-z and spaces), plain, .zip, .gz or .xz.")
+    path = Path(config.path)
+    return path, text.blocks(path), None
+
+
+CORPORA = {"text8": _text8, "fil9": _fil9, "simple8": _simple8, "text_file": _text_file}
+
 CATALOG = {
+    **dict.fromkeys(CORPORA, Entry(text.CorpusConfig, "text", 1, _make_text)),
+    "planted_corpus": Entry(planted.PlantedConfig, "text", 1, _make_planted),
     "omniglot": Entry(OmniglotConfig, "few-shot images", 1, _make_omniglot),
     "glyphs": Entry(glyphs.GlyphsConfig, "few-shot images", 1, _make_glyphs),
 }
@@ -70,6 +120,20 @@ def _located(name: str, find: Callable, download: Callable, root: Path, mirror: 
         ) from e
 
 
+def _text_at_hand(root: Path, mirror: Path | None) -> str:
+    """simple8 where the folders at hand hold it and not text8; otherwise text8, which can be downloaded."""
+    folders = [root / "raw", *([mirror] if mirror else [])]
+    text8 = any(text.find(f, "text8") for f in folders) or any((root / "prepared").glob("text8-*"))
+    simple8 = any(text.find(f, "simple8") for f in folders) or any((root / "prepared").glob("simple8-*"))
+    return "simple8" if simple8 and not text8 else "text8"
+
+
+def _files_named_in(config: Any) -> list:
+    """Size and time of the files that a config names itself: another file at the same path is other data."""
+    paths = [Path(p) for p in (getattr(config, k, None) for k in ("path", "questions")) if isinstance(p, str)]
+    return [(p.stat().st_size, p.stat().st_mtime_ns) if p.exists() else None for p in paths]
+
+
 def obtain(data: Mapping[str, Any]) -> Prepared:
     """The prepared dataset of a data config group, from the cache or made now.
 
@@ -78,12 +142,14 @@ def obtain(data: Mapping[str, Any]) -> Prepared:
     """
     data = dict(data)
     root, mirror = Path(data.pop("root", "data")), data.pop("mirror", None)
+    if data.get("name") == "text8_or_simple8":
+        data["name"] = _text_at_hand(root, Path(mirror) if mirror else None)
     name = data.get("name")
     if name not in CATALOG:
-        raise ConfigError(f"data.name is {name!r}; choose one of: {', '.join(CATALOG)}.")
+        raise ConfigError(f"data.name is {name!r}; choose one of: {', '.join([*CATALOG, 'text8_or_simple8'])}.")
     entry = CATALOG[name]
     config = load(entry.config, data, "data")
-    spec = json.dumps([entry.version, asdict(config)], sort_keys=True)
+    spec = json.dumps([entry.version, asdict(config), *_files_named_in(config)], sort_keys=True)
     folder = root / "prepared" / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
     if folder.exists():
         return read(folder)

@@ -1,4 +1,9 @@
-"""The model families and how each is built from its config group; see :mod:`infwidth.models.contract` for what they share."""
+"""The model families and how each is built from its config group; see :mod:`infwidth.models.contract` for what they share.
+
+Each config class has two methods. build(parametrization, shape, generator, dtype) makes the model on the CPU.
+numbers(shape) predicts how many numbers its parameters hold, before anything is allocated; work(shape, sizes, itemsize) what a
+step on bags of indices takes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +14,19 @@ import torch
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
 from infwidth.models import linear
-from infwidth.models.contract import Model
-from infwidth.models.kernels import Kernel, KernelMachine
+from infwidth.models.contract import BAGS, Model, Sizes, Work
+from infwidth.models.kernels import BagKernelMachine, Kernel, KernelMachine
 from infwidth.models.mlp import MLP
 from infwidth.parametrization import ABC, named, require_limit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a task asks of its model: the dimensions of inputs and outputs, and whether inputs are bags of indices."""
+
+    inputs: int
+    outputs: int
+    bags: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +64,32 @@ class FiniteConfig:
     sigma_hidden: float = key(above=0, default=1.0)
     sigma_v: float = key(at_least=0, default=1.0)
     alpha: float = key(at_least=0, default=1.0)
+    initial: Literal["gaussian", "uniform"] = "gaussian"
     change_of_basis: bool = True
 
-    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    @property
+    def linear(self) -> bool:
+        return self.depth == 1 and self.activation == "linear"
+
+    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         abc = parametrization.build(named("mup", self.depth), self.depth)
-        if self.depth == 1 and self.activation == "linear":
-            net = linear.finite(self.width, inputs, outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype)
+        if self.linear:
+            net = linear.finite(
+                self.width, shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype, self.initial, shape.bags
+            )
             return linear.reduced(net) if self.change_of_basis else net
+        if shape.bags:
+            raise ConfigError(BAGS)
+        if self.initial != "gaussian":
+            raise ConfigError("model.initial=uniform is for the linear network; deep or nonlinear ones take model.initial=gaussian.")
         sigmas = (self.sigma_u, *[self.sigma_hidden] * (self.depth - 1), self.sigma_v)
-        return MLP(self.width, inputs, outputs, sigmas, self.alpha, abc, self.activation, generator, dtype)
+        return MLP(self.width, shape.inputs, shape.outputs, sigmas, self.alpha, abc, self.activation, generator, dtype)
+
+    def work(self, shape: Shape, sizes: Sizes, itemsize: int) -> Work:
+        return linear.work(self.width, sizes, itemsize)
+
+    def numbers(self, shape: Shape) -> int:
+        return self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width + self.depth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +103,7 @@ class MuLimitConfig:
     sigma_v: float = key(at_least=0, default=1.0)
     alpha: float = key(at_least=0, default=1.0)
 
-    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         if self.depth != 1 or self.activation != "linear":
             raise ConfigError(
                 f"model=mu_limit is computable for one linear hidden layer only, not for model.depth={self.depth} with "
@@ -80,7 +111,14 @@ class MuLimitConfig:
                 "The limit that is computable there is model=pi_limit, the limit of projected SGD."
             )
         require_limit(parametrization.build(named("mup", 1), 1), "mu", self.name)
-        return linear.mu_limit(inputs, outputs, self.sigma_u, self.sigma_v, self.alpha, dtype)
+        return linear.mu_limit(shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, dtype, shape.bags)
+
+    def work(self, shape: Shape, sizes: Sizes, itemsize: int) -> Work:
+        return linear.work(linear.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v), sizes, itemsize)
+
+    def numbers(self, shape: Shape) -> int:
+        m = linear.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
+        return m * (shape.inputs + shape.outputs + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +132,20 @@ class KernelConfig:
     sigma_v: float = key(at_least=0, default=1.0)
     sigma_b: float = key(at_least=0, default=0.0)
 
-    def build(self, parametrization: ParametrizationConfig, inputs: int, outputs: int, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         if self.depth != 1:
             raise ConfigError(f"model={self.name} has TP4's kernel of one hidden layer; model.depth must be 1, not {self.depth}.")
         tangent = self.name == "ntk_limit"
         auto = named("ntk", 1) if tangent else named("standard", 1, c=1)
         require_limit(parametrization.build(auto, 1), "ntk" if tangent else "nngp", self.name)
-        return KernelMachine(Kernel(self.activation, tangent, self.sigma_u, self.sigma_v, self.sigma_b), inputs, outputs, dtype)
+        machine = BagKernelMachine if shape.bags else KernelMachine
+        return machine(Kernel(self.activation, tangent, self.sigma_u, self.sigma_v, self.sigma_b), shape.inputs, shape.outputs, dtype)
+
+    def work(self, shape: Shape, sizes: Sizes, itemsize: int) -> Work:
+        return Work(4 * sizes.bags * sizes.words * sizes.asked, 3 * 64 * sizes.words * sizes.asked)  # a cache line for each number
+
+    def numbers(self, shape: Shape) -> int:
+        return (shape.inputs + 1) * shape.outputs if shape.bags else 0
 
 
 AUTO = {"finite": "mup", "mu_limit": "mup", "nngp_limit": "standard", "ntk_limit": "ntk"}
@@ -110,18 +155,35 @@ MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": Kerne
 
 
 def build_model(
-    model: Mapping[str, Any],
-    parametrization: Mapping[str, Any],
-    inputs: int,
-    outputs: int,
-    generator: torch.Generator,
-    dtype: torch.dtype = torch.float32,
+    model: Mapping[str, Any], parametrization: Mapping[str, Any], shape: Shape, generator: torch.Generator, dtype: torch.dtype = torch.float32
 ) -> Model:
-    """A model from its config groups, for inputs of dimension ``inputs`` and ``outputs`` logits, on the CPU."""
+    """A model of ``shape`` from its config groups, on the CPU."""
+    return _config(model).build(load(ParametrizationConfig, parametrization, "parametrization"), shape, generator, dtype)
+
+
+def predicted_bytes(model: Mapping[str, Any], shape: Shape, dtype: torch.dtype = torch.float32) -> int:
+    """Memory of the model's parameters, before any of it is allocated."""
+    return _config(model).numbers(shape) * dtype.itemsize
+
+
+def predicted_work(model: Mapping[str, Any], shape: Shape, sizes: Sizes, dtype: torch.dtype = torch.float32) -> Work:
+    """What a training step on bags of indices takes."""
+    return _config(model).work(shape, sizes, dtype.itemsize)
+
+
+def largest_fitting(model: Mapping[str, Any], available: int, dtype: torch.dtype = torch.float32) -> int:
+    """The most inputs and outputs at which the parameters take no more than ``available`` bytes."""
+    low, high = 0, 1 << 40
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if predicted_bytes(model, Shape(middle, middle, True), dtype) <= available else (low, middle - 1)
+    return low
+
+
+def _config(model: Mapping[str, Any]):
     if model.get("name") not in MODELS:
         raise ConfigError(f"model.name is {model.get('name')!r}; choose one of: {', '.join(MODELS)}.")
-    config = load(MODELS[model["name"]], model, "model")
-    return config.build(load(ParametrizationConfig, parametrization, "parametrization"), inputs, outputs, generator, dtype)
+    return load(MODELS[model["name"]], model, "model")
 
 
 def resolved_parametrization(model: Mapping[str, Any], parametrization: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
     Model.forward(x)                       outputs
     Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
+    Model.linearized(bags, asked)          some outputs for bags of indices, and the pullback of their cotangents to an Update
     Model.adapted(support, ...)            an Adapted model, one per episode, the episode dimension first
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
@@ -15,14 +16,68 @@ into updates; the trainer clips and applies them. None needs to know which of th
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from infwidth.errors import CheckpointError
+from infwidth.errors import CheckpointError, ConfigError
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
+
+BAGS = (
+    "inputs that are bags of indices go with one linear hidden layer only: model=mu_limit, nngp_limit or ntk_limit, "
+    "or model=finite with model.depth=1 and model.activation=linear."
+)
+
+
+@dataclass(frozen=True)
+class Bags:
+    """Inputs that are means of one-hot vectors, such as the context words of a position.
+
+    words (n,): the distinct indices that occur; share (B, n): the inputs in those coordinates, the others being zero; None
+    for one bag per index, the one-hot vectors themselves; touches (n,): how often each index occurs, which decides how much
+    it decays.
+    """
+
+    words: Tensor
+    share: Tensor | None
+    touches: Tensor | None
+
+    @classmethod
+    def single(cls, words: Tensor) -> "Bags":
+        """The one-hot inputs of indices (n,)."""
+        return cls(words, None, None)
+
+    def mean_of(self, rows: Tensor) -> Tensor:
+        """The mean of each bag's rows (B, m), for the rows (n, m) of the indices."""
+        return rows if self.share is None else self.share @ rows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A typical batch of bags: how many there are, how many distinct indices they have, how many outputs are asked for."""
+
+    bags: float
+    words: float
+    asked: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training step: floating-point operations and bytes moved."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The outputs that are asked for: distinct rows (n,), and touches (n,) as in :class:`Bags`."""
+
+    rows: Tensor
+    touches: Tensor
 
 
 class Update(ABC):
@@ -68,6 +123,45 @@ class DenseUpdate(Update):
                 p.addcmul_(self.gradients[name], self.factors[name], value=-rate)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Part of a parameter's gradient: index (n,) distinct, values (n, m); columns: whether they are columns of the parameter."""
+
+    index: Tensor
+    values: Tensor
+    touches: Tensor
+    columns: bool = False
+
+
+class RowUpdate(Update):
+    """A gradient that is zero but for a few rows of each parameter; decay touches those rows only, once for every touch."""
+
+    def __init__(self, rows: Mapping[str, Rows], dense: Mapping[str, Tensor] | None = None):
+        self.rows, self.dense = dict(rows), dict(dense or {})
+
+    def norms(self) -> dict[str, Tensor]:
+        return {name: r.values.norm() for name, r in self.rows.items()} | {name: g.norm() for name, g in self.dense.items()}
+
+    def scaled(self, factors: Mapping[str, Tensor]) -> "RowUpdate":
+        rows = {name: Rows(r.index, r.values * factors[name], r.touches, r.columns) for name, r in self.rows.items()}
+        return RowUpdate(rows, {name: g * factors[name] for name, g in self.dense.items()})
+
+    @torch.no_grad()
+    def apply_to(self, parameters: Iterable[tuple[str, Tensor]], rate: float, decay: float) -> None:
+        """row <- (1 - rate * decay)^touches row - rate * gradient, in place."""
+        for name, p in parameters:
+            if name in self.dense:
+                p.sub_(self.dense[name], alpha=rate)
+            elif name in self.rows:
+                r = self.rows[name]
+                table = p.mT if r.columns else p
+                if decay:
+                    kept = (1 - rate * decay) ** r.touches
+                    table.index_copy_(0, r.index, table.index_select(0, r.index).mul_(kept[:, None]).sub_(r.values, alpha=rate))
+                else:
+                    table.index_add_(0, r.index, r.values, alpha=-rate)
+
+
 class Adapted(ABC):
     """A model after its adaptation to the support sets of a batch of episodes."""
 
@@ -98,9 +192,16 @@ class Model(nn.Module, ABC):
         second_order: whether pullbacks differentiate through the adaptation. Raises ConfigError where a family cannot.
         """
 
+    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
+        """The outputs ``asked`` for (B, n), no gradients kept, and the pullback: their cotangents (B, n) to an update.
+
+        Raises ConfigError for a family that takes no bags of indices.
+        """
+        raise ConfigError(BAGS)
+
     @abstractmethod
-    def features(self, x: Tensor) -> Tensor:
-        """The last hidden representation (examples, features) of inputs (examples, d)."""
+    def features(self, x: Tensor | Bags) -> Tensor:
+        """The last hidden representation (examples, features) of inputs (examples, d) or of bags."""
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that determine the function, for a checkpoint (references, not copies)."""

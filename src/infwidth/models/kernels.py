@@ -9,6 +9,7 @@ x.x' is not divided by the dimension; the bias is not trained. The norm by which
 sigma_v = 1, as in the authors' code.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.gaussian import relu_v_and_step_v
-from infwidth.models.contract import Adapted, Cotangent, Model, Update
+from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, Model, Update
 
 TILE = 1 << 23
 """Entries of the kernel matrix held at a time: larger products are taken tile by tile."""
@@ -46,6 +47,11 @@ class Kernel:
     def _std(self, x: Tensor) -> Tensor:
         s = (x.square().sum(-1) * self.sigma_u**2 + self.sigma_b**2).sqrt()
         return torch.where(s > 0, s, 1)  # a zero input has covariance 0 with everything; any divisor will do
+
+    @property
+    def of_one_hots(self) -> float:
+        """kappa: the linear kernel without bias on one-hot inputs is kappa times the identity."""
+        return self.sigma_u**2 + (self.sigma_v**2 if self.tangent else 0.0)
 
     def for_clipping(self) -> "Kernel":
         return replace(self, sigma_v=1.0)
@@ -155,3 +161,66 @@ class AdaptedKernel(Adapted):
 
     def linearized(self, query: Tensor):
         return self(query), lambda cotangent: self.machine.gradient(query, cotangent)
+
+
+class BagUpdate(Update):
+    """Coefficients for the touched words and outputs; its norm is that of the function-space gradient, as in KernelUpdate."""
+
+    clip_epsilon = 0.0
+
+    def __init__(self, kernel: Kernel, words: Tensor, asked: Asked, derivative: Tensor):
+        self.kernel, self.words, self.asked, self.derivative = kernel, words, asked, derivative
+
+    def norms(self) -> dict[str, Tensor]:
+        return {"function": self.derivative.norm() * self.kernel.for_clipping().of_one_hots**0.5}
+
+    def scaled(self, factors) -> "BagUpdate":
+        return BagUpdate(self.kernel, self.words, self.asked, self.derivative * factors["function"])
+
+
+class BagKernelMachine(Model):
+    """The linear kernel limits on bags of indices: f(x) = kappa A^T x, one row of coefficients A (d, k) for each index.
+
+    Every input is a mean of the same d one-hot vectors, so the expansion of :class:`KernelMachine` has d distinct rows, on
+    which the kernel is kappa times the identity: kappa = sigma_u^2, for the NTK sigma_u^2 + sigma_v^2. With a readout that
+    starts at zero (sigma_v = 0, as in word2vec) the two limits are the same. What is trained is f; the features of an input
+    stay those of the random initial embedding, in which different words are orthogonal.
+    """
+
+    def __init__(self, kernel: Kernel, inputs: int, outputs: int, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        if kernel.activation != "linear" or kernel.sigma_b:
+            raise ConfigError("task=word2vec takes the linear kernel without a bias; set model.activation=linear and model.sigma_b=0.")
+        self.kernel = kernel
+        self.register_buffer("A", torch.zeros(inputs, outputs, dtype=dtype))
+        self.register_buffer("kept", torch.ones(outputs, dtype=dtype))  # what decay has left of each output's column of A
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.kernel.of_one_hots * (x @ self.A) * self.kept
+
+    @torch.no_grad()
+    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:
+        A = self.A[bags.words[:, None], asked.rows] * self.kept[asked.rows]
+        outputs = self.kernel.of_one_hots * bags.mean_of(A)
+        return outputs, lambda cotangent: BagUpdate(self.kernel, bags.words, asked, bags.share.mT @ cotangent)
+
+    @torch.no_grad()
+    def apply_update(self, update: BagUpdate, rate: float, decay: float = 0.0) -> None:
+        rows = update.asked.rows
+        if decay:
+            self.kept[rows] *= (1 - rate * decay) ** update.asked.touches
+        self.A[update.words[:, None], rows] -= rate * update.derivative / self.kept[rows]
+
+    @torch.no_grad()
+    def features(self, x: Bags) -> Tensor:
+        one_hot = torch.zeros(len(x.words), len(self.A), dtype=self.A.dtype, device=self.A.device)
+        one_hot[torch.arange(len(x.words)), x.words] = self.kernel.sigma_u
+        return x.mean_of(one_hot)
+
+    def gradient(self, x: Tensor, cotangent: Tensor) -> BagUpdate:
+        words = torch.arange(len(self.A), device=self.A.device)
+        asked = Asked(words[: self.A.shape[1]], torch.zeros_like(self.kept))
+        return BagUpdate(self.kernel, words, asked, x.flatten(0, -2).mT @ cotangent.flatten(0, -2))
+
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> Adapted:
+        raise ConfigError("the kernel machine on bags of indices has no adaptation; few-shot tasks build the one on dense inputs.")

@@ -7,15 +7,21 @@ Entries of U and V then have variance of order 1/n, which must not be read as th
 As n -> infinity the columns of U, the rows of V and b stay in the span of their d + k independent Gaussian initial
 values. In coordinates with respect to them the limit *is* a finite network of width d + k, started at
 U = sigma_u [I; 0], V = sigma_v [0, I], b = 0. The same argument reduces any finite network wider than its span, exactly.
+
+There are two kinds of input. Dense x, such as images. And bags of indices: word2vec's CBOW is this very network, its input
+the mean of one-hot context words, its outputs those of a few sampled words. A minibatch of it is the dense network on the
+columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.linearized`).
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from infwidth.errors import ConfigError
-from infwidth.models.contract import Adapted, Cotangent, DenseUpdate, Model
+from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, DenseUpdate, Model, Rows, RowUpdate, Sizes, Update, Work
 from infwidth.parametrization import ABC
 
 
@@ -38,8 +44,36 @@ class LinearNet(Model):
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.matmul(self.hidden(x), self.V.mT)
 
-    def features(self, x: Tensor) -> Tensor:
-        return self.hidden(x).detach()
+    @torch.no_grad()
+    def features(self, x: Tensor | Bags) -> Tensor:
+        return self._mean_of_columns(x, self._columns(x)) if isinstance(x, Bags) else self.hidden(x)
+
+    def _columns(self, bags: Bags) -> Tensor:
+        """The columns of U that bags touch, as rows (n, m)."""
+        return self.U.mT.index_select(0, bags.words)
+
+    def _mean_of_columns(self, bags: Bags, columns: Tensor) -> Tensor:
+        h = bags.mean_of(columns)
+        return h.add_(self.b, alpha=self.alpha) if self.alpha else h
+
+    @torch.no_grad()
+    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
+        """The network on the touched columns of U and rows of V: dense products of their sizes, nothing of the vocabulary's."""
+        V = self.V.index_select(0, asked.rows)
+        h = self._mean_of_columns(bags, self._columns(bags))
+        outputs = h @ V.mT if self.scale == 1 else self.scale * (h @ V.mT)
+
+        @torch.no_grad()
+        def pullback(cotangent: Tensor) -> RowUpdate:
+            delta = cotangent if self.scale == 1 else self.scale * cotangent
+            at_hidden = delta @ V
+            rows = {
+                "U": Rows(bags.words, bags.share.mT @ at_hidden, bags.touches, columns=True),
+                "V": Rows(asked.rows, delta.mT @ h, asked.touches),
+            }
+            return RowUpdate(rows, {"b": self.alpha * at_hidden.sum(0)} if self.alpha else None)
+
+        return outputs, pullback
 
     @torch.no_grad()
     def gradient(self, x: Tensor, cotangent: Tensor) -> DenseUpdate:
@@ -50,7 +84,7 @@ class LinearNet(Model):
         """The update from derivatives by the hidden activations (R, m) at inputs x (R, d) and by V (k, m)."""
         return DenseUpdate({"U": at_hidden.mT @ x, "V": V, "b": self.alpha * at_hidden.sum(0)})
 
-    def apply_update(self, update: DenseUpdate, rate: float, decay: float = 0.0) -> None:
+    def apply_update(self, update: DenseUpdate | RowUpdate, rate: float, decay: float = 0.0) -> None:
         update.apply_to(self.named_parameters(), rate, decay)
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedLinear":
@@ -126,16 +160,35 @@ class AdaptedLinear(Adapted):
         return outputs.detach(), pullback
 
 
-def mu_limit(inputs: int, outputs: int, sigma_u: float, sigma_v: float, alpha: float = 1.0, dtype: torch.dtype = torch.float32) -> LinearNet:
+def mu_limit(
+    inputs: int, outputs: int, sigma_u: float, sigma_v: float, alpha: float = 1.0, dtype: torch.dtype = torch.float32, bags: bool = False
+) -> LinearNet:
     """The mu-limit itself, in coordinates with respect to the initial Gaussians: no sampling and no width.
 
-    With sigma_v = 0 the last ``outputs`` coordinates never move and are left out.
+    With sigma_v = 0 the last ``outputs`` coordinates never move and are left out. bags: lay U out for bags of indices.
     """
-    U, V = torch.eye(inputs, dtype=dtype) * sigma_u, torch.zeros(outputs, inputs, dtype=dtype)
-    if sigma_v:
-        U = torch.cat([U, torch.zeros(outputs, inputs, dtype=dtype)])
-        V = torch.cat([V, torch.eye(outputs, dtype=dtype) * sigma_v], dim=1)
-    return LinearNet(U, V, torch.zeros(len(U), dtype=dtype), alpha)
+    m = mu_limit_dimension(inputs, outputs, sigma_v)
+    U, V = torch.zeros(inputs, m, dtype=dtype), torch.zeros(outputs, m, dtype=dtype)
+    U.diagonal().fill_(sigma_u)
+    V.diagonal(inputs).fill_(sigma_v)
+    return LinearNet(_laid_out(U, bags), V, torch.zeros(m, dtype=dtype), alpha)
+
+
+def mu_limit_dimension(inputs: int, outputs: int, sigma_v: float) -> int:
+    """How many coordinates the mu-limit has: d + k, or d if the readout starts at zero."""
+    return inputs + outputs if sigma_v else inputs
+
+
+def work(m: int, sizes: Sizes, itemsize: int) -> Work:
+    """A training step on bags: H, F, E, dU, dV are products; the touched columns and rows are read and written."""
+    flops = 2 * m * sizes.bags * (2 * sizes.words + 3 * sizes.asked)
+    moved = m * itemsize * (6 * (sizes.words + sizes.asked) + 4 * sizes.bags)
+    return Work(flops, moved)
+
+
+def _laid_out(columns: Tensor, bags: bool) -> Tensor:
+    """U (m, d) from its columns (d, m): each column in one piece for bags of indices, each row in one piece for dense inputs."""
+    return columns.mT if bags else columns.mT.contiguous()
 
 
 def sampled(limit: LinearNet, width: int, generator: torch.Generator, omega: Tensor | None = None) -> LinearNet:
@@ -161,17 +214,27 @@ def finite(
     abc: ABC,
     generator: torch.Generator,
     dtype: torch.dtype = torch.float32,
+    initial: Literal["gaussian", "uniform"] = "gaussian",
+    bags: bool = False,
 ) -> LinearNet:
     """A width-n network in an abc-parametrization of depth 1: w^1 ~ sigma_u N(0, n^{-2b_1}), w^2 ~ sigma_v N(0, n^{-2b_2}), b = 0.
 
-    Raises ConfigError if the parametrization is of another depth.
+    initial='uniform' draws w^1 from the uniform distribution of the same variance, as TP4's word2vec does. bags: lay U out
+    for bags of indices. Raises ConfigError if the parametrization is of another depth.
     """
     if abc.depth != 1:
         raise ConfigError(f"the linear network has one hidden layer, the parametrization is given for {abc.depth}.")
     shifted = abc.shifted(abc.c / 2)
     first, readout = shifted.layer(1, width), shifted.layer(2, width)
-    U = torch.randn(width, inputs, generator=generator, dtype=dtype) * (sigma_u * first.init_std)
-    V = torch.randn(outputs, width, generator=generator, dtype=dtype) * (sigma_v * readout.init_std)
+    if initial == "uniform":
+        U = torch.rand(width, inputs, generator=generator, dtype=dtype).sub_(0.5).mul_(math.sqrt(12) * sigma_u * first.init_std)
+    else:
+        U = torch.randn(width, inputs, generator=generator, dtype=dtype) * (sigma_u * first.init_std)
+    V = torch.zeros(outputs, width, dtype=dtype)
+    if sigma_v:
+        V = torch.randn(outputs, width, generator=generator, dtype=dtype) * (sigma_v * readout.init_std)
+    if bags:
+        U = _laid_out(U.mT.contiguous(), bags)
     return LinearNet(U, V, torch.zeros(width, dtype=dtype), alpha, first.multiplier * readout.multiplier)
 
 
@@ -187,4 +250,5 @@ def reduced(net: LinearNet) -> LinearNet:
         if span.shape[0] <= span.shape[1]:
             return net
         Q = torch.linalg.qr(span.double()).Q.to(net.U.dtype)
-        return LinearNet(Q.mT @ net.U, net.V @ Q, Q.mT @ net.b, net.alpha, net.scale)
+        U = Q.mT @ net.U if net.U.is_contiguous() else (net.U.mT @ Q).mT  # in the layout that it had
+        return LinearNet(U, net.V @ Q, Q.mT @ net.b, net.alpha, net.scale)

@@ -1,5 +1,6 @@
 """The report of one experiment: from its records to table, figures and a section of the page."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import yaml
 
 from infwidth.config import load as load_config
 from infwidth.errors import DataError
-from infwidth.reporting import figures, pca, records, table
+from infwidth.reporting import figures, order, pca, records, table
 from infwidth.reporting.page import Section
 from infwidth.reporting.records import Record
 
@@ -42,6 +43,10 @@ class Recipe:
     title: str
     claim: str
     accuracy: str
+    curve: str = "validation accuracy (%)"
+    columns: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     rows: tuple[str, ...]
     limits: tuple[str, ...]
     curves: tuple[str, ...]
@@ -78,7 +83,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     built, behind, notes = table.build(found, paper, recipe.rows)
     table.write_csv(built, output / "table.csv")
     stale = [c for c in {r.commit for r in found} if outdated(c)]
-    shown = table.display(built, labels, set(paper.data), stale)
+    shown = table.display(built, labels, set(paper.data), stale, recipe.columns)
     scales = sorted({s for r in found for s in r.scale.split()}, key=["demo", "cpu", "paper"].index)
     scale = scales[-1]
     data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
@@ -86,7 +91,9 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     if stale:
         notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
     made = f"{scale} scale, {data}"
+    notes += _order(recipe, drawn, labels, output)
     notes += _panel_table(recipe, drawn, output)
+    lists = _neighbours(recipe, drawn, labels, output)
     (output / "table.md").write_text(
         f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
     )
@@ -103,13 +110,13 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     figures.curves(
         {row: drawn[row] for row in recipe.curves if row in drawn},
         labels,
-        f"Validation while training\n{made}",
-        "validation accuracy (%)",
+        f"While training\n{made}",
+        recipe.curve,
         output / "curves",
     )
     pictures = [
         (output / "accuracy_vs_width.png", f"Accuracy against width, {made}."),
-        (output / "curves.png", f"Validation accuracy by epoch, {made}; bands from the lowest to the highest seed."),
+        (output / "curves.png", f"{recipe.curve[0].upper()}{recipe.curve[1:]} by epoch, {made}; bands from the lowest to the highest seed."),
     ]
     if (output / "pca.json").exists():
         figures.pca(pca.read(output / "pca.json"), f"{recipe.pca_title}\n{made}", output / "pca")
@@ -129,6 +136,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
         scales,
         pictures,
         notes,
+        lists,
         _provenance(found),
     )
 
@@ -148,9 +156,42 @@ def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: 
     if not (output / "pca.json").exists():
         return []
     return [
-        f"{p.title}: silhouette {p.silhouette:.3f}, linear probe {p.probe_accuracy:.1f} % (chance {100 / len(p.names):.0f} %), {len(p.names)} test characters"
+        f"{p.title}: silhouette {p.silhouette:.3f}, linear probe {p.probe_accuracy:.1f} % (chance {p.chance:.0f} %), {len(p.labels)} examples of {len(p.names)} classes"
         for p in pca.read(output / "pca.json")
     ]
+
+
+def _order(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], output: Path) -> list[str]:
+    """Whether each row of the recipe's order is above the one before it; a line for each. Without the runs what was found stands."""
+    found = order.comparisons(recipe.order, drawn)
+    if found and len(found) == len(recipe.order) - 1:
+        order.write(found, output / "order.json")
+    if not recipe.order or not (output / "order.json").exists():
+        return []
+    return [c.sentence(labels) for c in order.read(output / "order.json")]
+
+
+def _neighbours(
+    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], output: Path
+) -> list[tuple[str, pd.DataFrame]]:
+    """Nearest words under the recipe's rows (lowest seed), kept beside the table."""
+    path, rows = output / "neighbours.json", {}
+    for row in recipe.neighbours:
+        for record in sorted(drawn.get(row, ()), key=lambda r: r.seed):
+            evidence = Path(record.folder) / "evidence.json"
+            if record.folder and evidence.exists():
+                rows[row] = json.loads(evidence.read_text())["neighbours"]
+                break
+    if rows and len(rows) == len(recipe.neighbours):
+        path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    if not recipe.neighbours or not path.exists():
+        return []
+    lines = [
+        {"word": near["word"], "vectors": labels.get(row, row), "nearest words (cosine)": ", ".join(f"{w} {c:.2f}" for w, c in near["nearest"])}
+        for row, words in json.loads(path.read_text()).items()
+        for near in words
+    ]
+    return [("Nearest words", pd.DataFrame(lines).sort_values("word", kind="stable"))] if lines else []
 
 
 def _provenance(found: Sequence[Record]) -> str:
@@ -210,7 +251,7 @@ def report_sweep(name: str, results: Path) -> Section:
     figures.sweep(frame, x, "_line", name, "test accuracy (%)", output / "accuracy")
     return Section(
         f"Sweep: {name}", f"Swept: {', '.join(varied) or 'seeds only'}.", f"python -m infwidth.report name={name}", shown, sorted({r.scale for r in found}),
-        [(output / "accuracy.png", f"Test accuracy of the sweep {name}.")], [], _provenance(found),
+        [(output / "accuracy.png", f"Test accuracy of the sweep {name}.")], provenance=_provenance(found),
     )  # fmt: skip
 
 

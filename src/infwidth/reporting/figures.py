@@ -140,6 +140,8 @@ def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
                     alpha=0.85,
                     lw=0,
                 )
+            for point, name in zip(p.points, p.examples, strict=False):
+                ax.annotate(name, point, xytext=(2, 2), textcoords="offset points", fontsize=4, color="#555555")
             ax.set(xticks=[], yticks=[], xlabel=f"{p.explained:.0f} % of the variance")
             ax.set_title(
                 f"{p.title}\nsilhouette {p.silhouette:.2f}, linear probe {p.probe_accuracy:.0f} %", fontsize=10

@@ -25,7 +25,8 @@ pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6re
 
 @dataclass(frozen=True)
 class Section:
-    """One experiment on the page. figures: paths with what they show; notes: sentences below the table."""
+    """One experiment on the page. figures: paths with what they show; notes: sentences below the table;
+    tables: more of them, with their titles."""
 
     title: str
     claim: str
@@ -34,6 +35,7 @@ class Section:
     scales: Sequence[str]
     figures: Sequence[tuple[Path, str]]
     notes: Sequence[str] = field(default_factory=list)
+    tables: Sequence[tuple[str, pd.DataFrame]] = field(default_factory=list)
     provenance: str = ""
 
 
@@ -61,8 +63,9 @@ def _section(section: Section) -> str:
         for path, text in section.figures
     )
     notes = "".join(f'<p class="soft">{html.escape(n)}</p>' for n in section.notes)
+    more = "".join(f"<h3>{html.escape(title)}</h3>{_table(frame)}" for title, frame in section.tables)
     return (
-        f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}"
+        f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}{more}"
         f'<p>Made by</p><pre>{html.escape(section.command)}</pre><p class="soft">{html.escape(section.provenance)}</p></section>'
     )
 

@@ -19,7 +19,8 @@ COMPONENTS = 10
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: points (examples, 2), the class of each, class names, silhouette in [-1, 1], probe accuracy in per cent."""
+    """One picture: points (examples, 2), the class of each, class names, silhouette in [-1, 1], probe accuracy in per cent, and
+    the examples' own names if they have any."""
 
     title: str
     points: np.ndarray
@@ -28,9 +29,15 @@ class Panel:
     explained: float
     silhouette: float
     probe_accuracy: float
+    examples: tuple[str, ...] = ()
+
+    @property
+    def chance(self) -> float:
+        """Per cent that always naming the largest class gets right."""
+        return 100 * np.bincount(self.labels).max() / len(self.labels)
 
 
-def panel(title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> Panel:
+def panel(title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str, ...], examples: tuple[str, ...] = ()) -> Panel:
     """The first two principal components of features (examples, m), and how well the classes separate in the first ten."""
     reduced = PCA(min(COMPONENTS, *features.shape), svd_solver="full").fit(features.astype(np.float64))
     coordinates = reduced.transform(features.astype(np.float64))
@@ -38,14 +45,15 @@ def panel(title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     return Panel(
         title, coordinates[:, :2], labels, names, 100 * reduced.explained_variance_ratio_[:2].sum(), silhouette_score(coordinates, labels),
-        100 * cross_val_score(probe, coordinates, labels, cv=folds).mean(),
+        100 * cross_val_score(probe, coordinates, labels, cv=folds).mean(), examples,
     )  # fmt: skip
 
 
 def from_run(title: str, folder: Path, which: str) -> Panel:
     """A panel from a run's features.npz; which: 'initial' or 'trained'."""
     with np.load(folder / "features.npz", allow_pickle=False) as z:
-        return panel(title, z[which], z["labels"], tuple(z["names"].tolist()))
+        examples = tuple(z["examples"].tolist()) if "examples" in z else ()
+        return panel(title, z[which], z["labels"], tuple(z["names"].tolist()), examples)
 
 
 def write(panels: list[Panel], path: Path) -> None:
@@ -62,6 +70,7 @@ def read(path: Path) -> list[Panel]:
                 "points": np.array(row["points"]),
                 "labels": np.array(row["labels"]),
                 "names": tuple(row["names"]),
+                "examples": tuple(row.get("examples", ())),
             }
         )
 

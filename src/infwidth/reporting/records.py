@@ -14,7 +14,11 @@ from infwidth.errors import DataError
 RUNS_CSV = "runs.csv"
 ENDED = ("finished", "diverged")
 DECIDING = ("task", "model", "parametrization", "trainer", "data")
-NOT_DECIDING = {"trainer": {"checkpoint_every", "progress", "device", "threads"}, "data": {"root", "mirror"}}
+NOT_DECIDING = {
+    "trainer": {"checkpoint_every", "progress", "device", "threads"},
+    "task": {"neighbours_of", "embeddings", "embedding_rank"},
+    "data": {"root", "mirror", "path", "questions"},
+}
 """Keys of those groups that change no number and, being paths or devices of one machine, have no place in a table."""
 
 
@@ -51,7 +55,7 @@ _JSON = {"metrics", "curve", "config", "versions"}
 def deciding(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a run's config that decides its numbers; two seeds of a row have it in common."""
     return {
-        part: {k: v for k, v in config[part].items() if k not in NOT_DECIDING.get(part, ())}
+        part: {k: v for k, v in config[part].items() if v is not None and k not in NOT_DECIDING.get(part, ())}
         for part in DECIDING
         if part in config
     }

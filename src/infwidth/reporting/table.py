@@ -27,7 +27,8 @@ COLUMNS = [
     "hardware",
     "commit",
 ]
-METRICS = {"accuracy": "test/accuracy", "validation_accuracy": "validation/accuracy"}
+NOT_ACCURACIES = ("loss", "accuracy_standard_error", "questions")
+"""Metrics of a test that are no accuracies in per cent and have no line in a table."""
 
 
 def read_paper(path: Path) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def build(
             notes.append(f"{row} ({scale}): chosen on validation: {values}")
         if len(finished) < len(group):
             notes.append(f"{row} ({scale}): {len(group) - len(finished)} of {len(group)} seeds diverged")
-        published = dict(paper.loc[paper.row == row, ["metric", "paper"]].itertuples(index=False))
+        published = published_numbers(paper, row, data)
         first = group[0]
         trained = first.config["trainer"]["epochs"] > 0
         selection = (
@@ -107,7 +108,7 @@ def build(
         )
         if picked:
             selection = f"{selection}, hyperparameters on validation"
-        for metric, name in METRICS.items():
+        for metric, name in metrics_of(group).items():
             values = [r.metrics[name] for r in finished if name in r.metrics]
             lines.append({
                 "row": row, "model": first.config["model"]["name"], "parametrization": first.parametrization, "width": width_of(first),
@@ -116,6 +117,25 @@ def build(
                 "selection": selection, "hardware": " / ".join(sorted({r.hardware for r in group})), "commit": " ".join(sorted({r.commit for r in group})),
             })  # fmt: skip
     return pd.DataFrame(lines, columns=COLUMNS), behind, notes
+
+
+def published_numbers(paper: pd.DataFrame, row: str, data: str) -> dict[str, float]:
+    """The paper's numbers of a row by metric: on the same data, or on the first that the paper has where it lacks these."""
+    lines = paper[paper.row == row]
+    same = lines[lines.data == data]
+    lines = same if len(same) else lines[lines.data == lines.data.iloc[0]] if len(lines) else lines
+    return dict(lines[["metric", "paper"]].itertuples(index=False))
+
+
+def metrics_of(records: Iterable[Record]) -> dict[str, str]:
+    """The accuracies that runs of a row have: their names in a table and in the runs, the headline first."""
+    found = {"accuracy": "test/accuracy"}
+    for record in records:
+        tested = (k.removeprefix("test/") for k in record.metrics if k.startswith("test/"))
+        found |= {k: f"test/{k}" for k in tested if k not in NOT_ACCURACIES}
+        if record.config["trainer"]["selection"] == "validation":
+            found["validation_accuracy"] = "validation/accuracy"
+    return found
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -127,12 +147,13 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def display(
-    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[str] = ()
+    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[str] = (), more: Iterable[str] = ()
 ) -> pd.DataFrame:
     """The headline table for people: a line per row with paper, ours ± std, difference and where it comes from.
 
     data: what the paper's numbers were measured on; elsewhere a difference to them would mean nothing.
     outdated: commits whose source differs from the present one; their rows are marked with a dagger.
+    more: other metrics whose means stand beside the headline.
     """
     outdated, lines = set(outdated), []
     for _, line in table[table.metric == "accuracy"].iterrows():
@@ -145,9 +166,15 @@ def display(
             "paper": "" if pd.isna(paper) else f"{paper:.2f}",
             "ours": "diverged" if pd.isna(mean) else f"{mean:.2f}{std}",
             "difference": "" if pd.isna(paper) or pd.isna(mean) or line["data"] not in data else f"{mean - paper:+.2f}",
+            **{name: _mean_of(table, line, name) for name in more},
             "seeds": line["seeds"], "scale": line["scale"], "data": line["data"], "selection": line["selection"], "commit": line["commit"],
         })  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _mean_of(table: pd.DataFrame, line: pd.Series, metric: str) -> str:
+    same = table[(table.row == line["row"]) & (table.scale == line["scale"]) & (table.data == line["data"]) & (table.metric == metric)]
+    return f"{same['mean'].iloc[0]:.2f}" if len(same) and pd.notna(same["mean"].iloc[0]) else ""
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -7,10 +7,12 @@ import torch
 
 from infwidth.config import load
 from infwidth.data.prepared import Prepared
+from infwidth.data.text import as_words
 from infwidth.errors import ConfigError
 from infwidth.tasks.contract import Task
 from infwidth.tasks.maml.episodes import Pool
 from infwidth.tasks.maml.task import MAML, MAMLConfig
+from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
 
 
 def _build_maml(config: MAMLConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> MAML:
@@ -19,7 +21,21 @@ def _build_maml(config: MAMLConfig, data: Prepared, seed: int, device: torch.dev
     return MAML(config, pools, tuple(data.manifest["test_class_names"]), seed, dtype)
 
 
-TASKS = {"maml_omniglot": (MAMLConfig, "few-shot images", _build_maml)}
+def _build_word2vec(config: Word2VecConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> Word2Vec:
+    arrays = data.arrays
+    corpus = Corpus(
+        torch.tensor(arrays["tokens"]), torch.tensor(arrays["counts"]), as_words(arrays["words"]),
+        torch.tensor(arrays["questions"], device=device).long(), torch.tensor(arrays["sections"], device=device).long(), tuple(data.manifest["sections"]),
+    )  # fmt: skip
+    return Word2Vec(config, corpus, seed, device, dtype)
+
+
+TASKS = {"maml_omniglot": (MAMLConfig, "few-shot images", _build_maml), "word2vec": (Word2VecConfig, "text", _build_word2vec)}
+
+
+def not_deciding(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of a task that change no number and so are no part of a run's id."""
+    return getattr(TASKS[task["name"]][0], "NOT_DECIDING", ())
 
 
 def build_task(task: Mapping[str, Any], data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> Task:

@@ -1,36 +1,60 @@
 """What every task offers to the trainer.
 
-    Task.inputs, outputs                   the dimensions a model for it must have
+    Task.inputs, outputs, bags             what a model for it must take: dimensions, and whether inputs are bags of indices
     Task.steps_per_epoch
+    Task.units                             what a schedule may count besides steps and epochs: how much of each a step covers
+    Task.selects                           whether 'validation' is apart from 'test', so that a state may be selected on it
+    Task.check(learning_rate)              ConfigError for a rate that its batches do not bear
     Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
     Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
     Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
     Task.probe()                           the examples whose features a PCA shows
+    Task.evidence(model)                   what else is kept of a trained model, for reports
+    Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
+    Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from infwidth.models.contract import Model, Update
+from infwidth.models.contract import Bags, Model, Sizes, Update
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Inputs (examples, d), the class index of each (examples,) and the names of the classes."""
+    """Inputs of some examples, the class index of each (examples,), the names of the classes and, if they have any, of the examples."""
 
-    x: Tensor
+    x: Tensor | Bags
     labels: Tensor
     names: tuple[str, ...]
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """arrays: kept in evidence.npz; tables: lists of rows, kept in evidence.json; files: by name, functions that write them."""
+
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
 
 
 class Task(ABC):
     inputs: int
     outputs: int
     steps_per_epoch: int
+    bags: bool = False
+    selects: bool = True
+    units: Mapping[str, float] = {}
+
+    def check(self, learning_rate: float) -> None:
+        """Raise ConfigError if batches of this size do not bear this learning rate."""
 
     @abstractmethod
     def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -47,3 +71,15 @@ class Task(ABC):
     @abstractmethod
     def probe(self) -> Probe:
         """Examples of the test split for a picture of the features."""
+
+    def evidence(self, model: Model) -> Evidence:
+        """What a report shows of a trained model beside its metrics."""
+        return Evidence()
+
+    def typical(self) -> Sizes | None:
+        """The sizes of a typical batch of bags."""
+        return None
+
+    def remedy(self, largest: int) -> str:
+        """The beginning of a sentence that says how to get down to ``largest`` inputs; empty if there is no way."""
+        return ""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS, LOCK = (
     "checkpoints",
     ".lock",
 )
+EVIDENCE = "evidence"
 
 
 def run_id(deciding: Mapping[str, Any]) -> str:
@@ -124,6 +125,20 @@ class RunDirectory:
             temporary = self.path / f".{FEATURES}.{os.getpid()}.npz"
             np.savez_compressed(temporary, **arrays)
             os.replace(temporary, self.path / FEATURES)
+
+    def write_evidence(self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]) -> None:
+        """evidence.npz, evidence.json and files of the task's own; nothing where there is nothing."""
+        with self._writing():
+            for name, write in files.items():
+                temporary = self.path / f".{name}.{os.getpid()}"
+                write(temporary)
+                os.replace(temporary, self.path / name)
+            if arrays:
+                temporary = self.path / f".{EVIDENCE}.{os.getpid()}.npz"
+                np.savez_compressed(temporary, **arrays)
+                os.replace(temporary, self.path / f"{EVIDENCE}.npz")
+            if tables:
+                write_json(self.path / f"{EVIDENCE}.json", tables)
 
     def _writing(self) -> "_Writing":
         return _Writing(self.path)

@@ -13,7 +13,7 @@ class ScheduleConfig:
     """conf/trainer: schedule"""
 
     name: Literal["constant", "multistep", "cosine", "linear", "stepwise_linear"]
-    unit: Literal["step", "epoch"] = "epoch"
+    unit: Literal["step", "epoch", "word"] = "epoch"
     milestones: tuple[int, ...] = ()
     factor: float = key(above=0, at_most=1, default=0.1)
     final: float = key(at_least=0, at_most=1, default=0.0)
@@ -24,15 +24,15 @@ class ScheduleConfig:
         if self.name == "multistep" and not self.milestones:
             raise ConfigError("trainer.schedule.name=multistep needs trainer.schedule.milestones, such as [40].")
 
-    def check(self, total: int) -> None:
+    def check(self, total: float) -> None:
         """ConfigError if a milestone lies beyond the run of ``total`` units."""
         if self.name == "multistep" and max(self.milestones) >= max(total, 1):
             raise ConfigError(
                 f"trainer.schedule.milestones has {max(self.milestones)}, but the run ends after {total} {self.unit}s; lower it or lengthen the run."
             )
 
-    def __call__(self, t: int, total: int) -> float:
-        """The factor in force during unit t = 0, 1, ... of ``total``."""
+    def __call__(self, t: float, total: float) -> float:
+        """The factor in force at t units of ``total``: with whole units, during unit t = 0, 1, ..."""
         t = max(t - self.lag, 0)
         if self.name == "multistep":
             return self.factor ** sum(t >= m for m in self.milestones)

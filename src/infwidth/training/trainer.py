@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from infwidth.config import key
+from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
 from infwidth.progress import bar
 from infwidth.tasks.contract import Task
@@ -33,6 +34,7 @@ class TrainerConfig:
 
     epochs: int = key(at_least=0)
     steps: int | None = key(at_least=1)
+    stop_epoch: int | None = key(at_least=1, default=None)
     learning_rate: float = key(above=0)
     decay: float = key(at_least=0)
     schedule: ScheduleConfig
@@ -68,10 +70,18 @@ class Trainer:
     def __init__(self, config: TrainerConfig, task: Task, model: Model, directory: RunDirectory, run: str, label: str, logger):
         self.config, self.task, self.model, self.directory = config, task, model, directory
         self.run, self.label, self.logger = run, label, logger
-        per_epoch = task.steps_per_epoch
+        per_epoch, schedule = task.steps_per_epoch, config.schedule
         self.total_steps = min(config.epochs * per_epoch, config.steps or sys.maxsize)
         self.epochs = math.ceil(self.total_steps / per_epoch)
-        config.schedule.check(self.total_steps if config.schedule.unit == "step" else self.epochs)
+        self.last_step = min(self.total_steps, (config.stop_epoch or sys.maxsize) * per_epoch)
+        known = {"epoch": 1 / per_epoch, "step": 1, **task.units}
+        if schedule.unit not in known:
+            raise ConfigError(f"trainer.schedule.unit is {schedule.unit!r}, which this task does not count; choose one of: {', '.join(known)}.")
+        self.per_step = known[schedule.unit]
+        schedule.check(self.epochs if schedule.unit == "epoch" else self.total_steps * self.per_step)
+        if config.selection == "validation" and not task.selects:
+            raise ConfigError("trainer.selection=validation would select on the test: this task has no validation data of its own; use trainer.selection=last.")
+        task.check(config.learning_rate)
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []  # metrics of the steps of the current epoch
@@ -110,18 +120,18 @@ class Trainer:
 
     def _train(self, clock) -> None:
         per_epoch = self.task.steps_per_epoch
-        quiet = not self.config.progress or not self.total_steps
-        with bar(total=self.total_steps, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
-            if self.total_steps == 0 and not self.best:
+        quiet = not self.config.progress or not self.last_step
+        with bar(total=self.last_step, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
+            if self.last_step == 0 and not self.best:
                 self._evaluate()
-            while self.step < self.total_steps:
+            while self.step < self.last_step:
                 pending: list[dict[str, Tensor]] = []
                 for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
                     pending.append(self._one_step(batch))
                     done.update()
                     if len(pending) == WATCH_EVERY:
                         self._watch(pending)
-                    if self.step == self.total_steps:
+                    if self.step == self.last_step:
                         break
                     if self._stop:
                         self._watch(pending)
@@ -135,15 +145,16 @@ class Trainer:
     def _one_step(self, batch) -> dict[str, Tensor]:
         config, factor = self.config, self._factor()
         update, metrics = self.task.step(self.model, batch)
-        threshold = config.clip * factor if config.clip and config.clip_follows_schedule else config.clip
-        update, norm = clipped(update, threshold, config.clip_by)
+        if config.clip is not None:  # without a threshold the norm is not worth its price
+            update, metrics["gradient_norm"] = clipped(update, config.clip * (factor if config.clip_follows_schedule else 1), config.clip_by)
         self.model.apply_update(update, config.learning_rate * factor, config.decay)
         self.step += 1
-        return {**metrics, "gradient_norm": norm}
+        return metrics
 
     def _factor(self) -> float:
-        schedule = self.config.schedule
-        return schedule(self.step, self.total_steps) if schedule.unit == "step" else schedule(self.epoch, self.epochs)
+        if self.config.schedule.unit == "epoch":
+            return self.config.schedule(self.epoch, self.epochs)
+        return self.config.schedule(self.step * self.per_step, self.total_steps * self.per_step)
 
     def _watch(self, pending: list[dict[str, Tensor]]) -> None:
         """Move pending metrics to the epoch's history in one transfer; raise Diverged if a value is not finite."""
@@ -162,7 +173,7 @@ class Trainer:
         row["learning_rate"] = self.config.learning_rate * self._factor()
         self.history = []
         self.epoch += 1
-        last = self.step == self.total_steps
+        last = self.step == self.last_step
         if last or self.epoch % self.config.evaluate_every == 0:
             row |= self._evaluate()
         self.seconds = clock()
@@ -183,19 +194,26 @@ class Trainer:
         if not math.isfinite(found["loss"]):
             self._log({f"validation/{k}": v for k, v in found.items()})
             raise Diverged
-        if not self.best or self.config.selection == "last" or found["accuracy"] > self.best["accuracy"]:
+        if self.config.selection == "last":
+            self.best = {"epoch": self.epoch, **found}  # the state to be tested is the one there is: no second copy of it
+        elif not self.best or found["accuracy"] > self.best["accuracy"]:
             self.best = {"epoch": self.epoch, **found}
             self.best_state = {name: t.clone() for name, t in self.model.state().items()}
         return {f"validation/{k}": v for k, v in found.items()}
 
     def _conclude(self, initial: np.ndarray) -> dict[str, float]:
-        """Test the selected state once, keep it and its features of the probe."""
-        self.model.load_state(self.best_state)
+        """Test the selected state once, keep it, its features of the probe and the task's evidence."""
+        if self.best_state:
+            self.model.load_state(self.best_state)
         found = {f"test/{k}": v for k, v in self.task.evaluate(self.model, "test").items()}
         probe = self.task.probe()
-        self.directory.write_features(initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names))
+        self.directory.write_features(
+            initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names), examples=np.array(probe.examples, dtype=str)
+        )
+        evidence = self.task.evidence(self.model)
+        self.directory.write_evidence(evidence.arrays, evidence.tables, evidence.files)
         if self.config.checkpoint_every:
-            checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state, self.best, self.run)
+            checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state or self.model.state(), self.best, self.run)
         self._log(found)
         return found
 

@@ -1,0 +1,68 @@
+"""Which words are kept, how far their context reaches, and which negatives are drawn: no Python loop over words."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from infwidth.seeding import stream
+
+BLOCK = 1 << 22
+"""Running words whose random numbers are drawn together."""
+
+
+def keep_probability(counts: Tensor, threshold: float) -> Tensor:
+    """min(1, sqrt(t/f) + t/f) for words of relative frequency f, (V,) float64; NaN for a word that does not occur."""
+    ratio = threshold / (counts.double() / counts.sum())
+    return torch.where(counts > 0, (ratio.sqrt() + ratio).clamp(max=1), torch.nan)
+
+
+def negative_probability(counts: Tensor, power: float) -> Tensor:
+    """Proportional to counts^power, (V,) float64; zero for a word that does not occur."""
+    weights = torch.where(counts > 0, counts.double() ** power, 0)
+    return weights / weights.sum()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The words that subsampling has kept of an epoch.
+
+    words (n,) int64; reach (n,) int8: how many neighbours on each side are the context of each; bounds: where each minibatch
+    begins and, last, where the last one ends.
+    """
+
+    words: Tensor
+    reach: Tensor
+    bounds: list[int]
+
+
+def kept(tokens: Tensor, probability: Tensor, window: int, words_per_step: int, *names: int | str) -> Kept:
+    """Subsample running words (N,) and draw each kept word's reach, uniform on 1..window, from the random stream ``names``.
+
+    A minibatch covers ``words_per_step`` running words and holds those that are kept.
+    """
+    words, reach, bounds, before = [], [], [], 0
+    for block in range(0, len(tokens), BLOCK):
+        generator = stream(*names, "kept", block)
+        piece = tokens[block : block + BLOCK].long()
+        flag = torch.rand(len(piece), generator=generator) < probability[piece]
+        words.append(piece[flag])
+        reach.append(torch.randint(1, window + 1, (len(words[-1]),), generator=generator, dtype=torch.int8))
+        starts = torch.arange(-(-block // words_per_step) * words_per_step, block + len(piece), words_per_step) - block
+        count = torch.cat([torch.zeros(1, dtype=torch.int64), flag.cumsum(0)])
+        bounds += (before + count[starts]).tolist()
+        before += len(words[-1])
+    return Kept(torch.cat(words), torch.cat(reach), [*bounds, before])
+
+
+class Negatives:
+    """Draws of words in proportion to counts^power."""
+
+    def __init__(self, counts: Tensor, power: float):
+        self.probability = negative_probability(counts, power)
+        self.cumulative = self.probability.cumsum(0)
+        self.cumulative[-1] = 1.0  # whatever rounding has left
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Independent draws, int64."""
+        return torch.searchsorted(self.cumulative, torch.rand(shape, generator=generator, dtype=torch.float64), right=True)

@@ -1,0 +1,185 @@
+"""Word2Vec as a task: minibatches of a text in its order, and what its word vectors are worth (TP4 section 9)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from infwidth.config import key
+from infwidth.errors import ConfigError, DataError
+from infwidth.models.contract import Bags, Model, Sizes, Update
+from infwidth.seeding import stream
+from infwidth.tasks.contract import Evidence, Probe, Task
+from infwidth.tasks.word2vec import cbow, embeddings
+from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
+from infwidth.tasks.word2vec.sampling import Kept, Negatives, keep_probability, kept
+
+EVALUATION_STEPS = 40
+"""Minibatches on which the reported loss is taken: the same words, contexts and negatives in every run on a corpus."""
+
+NEIGHBOURS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Word2VecConfig:
+    """conf/task/word2vec.yaml"""
+
+    NOT_DECIDING = ("neighbours_of", "embeddings", "embedding_rank")
+
+    name: Literal["word2vec"]
+    window: int = key(at_least=1)
+    negatives: int = key(at_least=1)
+    shared_negatives: int | None = key(at_least=1)
+    subsample: float = key(above=0)
+    power: float = key(at_least=0)
+    sentence: int = key(at_least=2)
+    words_per_step: int = key(at_least=1)
+    most_summed: float | None = key(above=0)
+    sigmoid: Literal["exact", "table"] = "exact"
+    probe_section: str
+    neighbours_of: tuple[str, ...] = ()
+    embeddings: Literal["none", "text", "binary"] = "none"
+    embedding_rank: int | None = key(at_least=1, default=None)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """tokens (N,) int32 running words; counts (V,) int64; words: the vocabulary; questions (Q, 4) int64, -1 for unknown words;
+    sections (Q,) int64 and their names. Tokens and counts on the CPU, the rest where training runs."""
+
+    tokens: Tensor
+    counts: Tensor
+    words: Sequence[str]
+    questions: Tensor
+    sections: Tensor
+    section_names: tuple[str, ...]
+
+
+class Word2Vec(Task):
+    """CBOW with negative sampling on a corpus; the validation and the test are the same analogy questions, so nothing is selected on them."""
+
+    selects = False
+
+    def __init__(self, config: Word2VecConfig, corpus: Corpus, seed: int, device: torch.device, dtype: torch.dtype = torch.float32):
+        self.config, self.corpus, self.seed, self.device, self.dtype = config, corpus, seed, device, dtype
+        self.inputs = self.outputs = len(corpus.words)
+        self.bags = True
+        self.steps_per_epoch = -(-len(corpus.tokens) // config.words_per_step)
+        self.units = {"word": config.words_per_step}
+        self.keep = keep_probability(corpus.counts, config.subsample)
+        self.sampler = Negatives(corpus.counts, config.power)
+        self.covered = (corpus.questions >= 0).all(1)
+        if not self.covered.any():
+            raise DataError("no analogy question has all its words in the vocabulary; lower data.min_count or take more of the text.")
+
+    @property
+    def summed(self) -> float:
+        """The largest expected number of positions of a minibatch whose gradients one output vector adds up.
+
+        Each of B positions weighs negatives/shared_negatives on a shared draw; a word of probability p is drawn
+        negatives * p times by each position where they are independent.
+        """
+        share = (self.corpus.counts.double() * self.keep).sum().item() / self.corpus.counts.sum().item()
+        positions = self.config.words_per_step * share
+        if self.config.shared_negatives:
+            return max(positions * self.config.negatives / self.config.shared_negatives, 1.0)
+        return max(positions * self.config.negatives * self.sampler.probability.max().item(), 1.0)
+
+    def check(self, learning_rate: float) -> None:
+        limit = self.config.most_summed
+        if limit is not None and learning_rate * self.summed > limit:
+            wanted = "task.shared_negatives" if self.config.shared_negatives else "no"
+            more = f"raise {wanted}, " if self.config.shared_negatives else ""
+            raise ConfigError(
+                f"a minibatch of task.words_per_step={self.config.words_per_step} adds up to {self.summed:.0f} gradients in one output vector, times "
+                f"trainer.learning_rate={learning_rate:g} this is {learning_rate * self.summed:.1f}, beyond task.most_summed={limit:g}, up to which training was "
+                f"seen to follow sequential SGD; {more}lower task.words_per_step or the rate, or set task.most_summed=null to go on regardless."
+            )
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[cbow.Minibatch]:
+        names = (self.seed, "train", epoch)
+        text = kept(self.corpus.tokens, self.keep, self.config.window, self.config.words_per_step, *names)
+        return self._minibatches(text, start, names)
+
+    def _minibatches(self, text: Kept, start: int, names: tuple[int | str, ...]) -> Iterator[cbow.Minibatch]:
+        config = self.config
+        words, reach = text.words.to(self.device), text.reach.to(self.device)
+        for step in range(start, len(text.bounds) - 1):
+            begin, end = text.bounds[step], text.bounds[step + 1]
+            context = cbow.windows(words, reach, begin, end, config.window, config.sentence, self.dtype)
+            shape = (config.shared_negatives,) if config.shared_negatives else (end - begin, config.negatives)
+            drawn = self.sampler.draw(shape, stream(*names, "negatives", step)).to(self.device)
+            yield cbow.minibatch(context, words[begin:end], drawn, config.negatives / shape[-1])
+
+    def typical(self) -> Sizes:
+        text = kept(self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step], self.keep, self.config.window, self.config.words_per_step, "evaluation")
+        batches = list(self._minibatches(text, 0, ("evaluation",)))
+        mean = [sum(n) / len(batches) for n in zip(*((len(b.target), len(b.context.words), len(b.asked.rows)) for b in batches), strict=True)]
+        return Sizes(*mean)
+
+    def step(self, model: Model, batch: cbow.Minibatch) -> tuple[Update, dict[str, Tensor]]:
+        f, pullback = model.linearized(batch.context, batch.asked)
+        return pullback(cbow.cotangent(f, batch, self.config.sigmoid == "table")), {"loss": cbow.loss(f, batch)}
+
+    def _vectors(self, model: Model):
+        return lambda words: model.features(Bags.single(words))
+
+    def answered(self, model: Model) -> Tensor:
+        """Whether each question that the vocabulary covers is answered rightly, (covered,) bool."""
+        questions = self.corpus.questions[self.covered]
+        return answers(self._vectors(model), self.inputs, questions) == questions[:, 3]
+
+    def evaluate(self, model: Model, split: str) -> dict[str, float]:
+        """Analogy accuracies in per cent over the questions that the vocabulary covers, and the loss on the text's first words."""
+        correct = self.answered(model)
+        found = accuracies(correct, self.corpus.sections[self.covered], self.corpus.section_names)
+        return {**found, "questions": float(len(correct)), "loss": self._loss(model)}
+
+    def _loss(self, model: Model) -> float:
+        tokens = self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step]
+        text = kept(tokens, self.keep, self.config.window, self.config.words_per_step, "evaluation")
+        losses = [cbow.loss(model.linearized(b.context, b.asked)[0], b) for b in self._minibatches(text, 0, ("evaluation",))]
+        return torch.stack(losses).double().mean().item()
+
+    def probe(self) -> Probe:
+        """The names in one section of the questions: which are cities, which are states."""
+        names = self.corpus.section_names
+        if self.config.probe_section not in names:
+            raise ConfigError(f"task.probe_section is {self.config.probe_section!r}; the questions have: {', '.join(names)}.")
+        asked = self.corpus.questions[self.corpus.sections == names.index(self.config.probe_section)].cpu()
+        sides = [set(asked[:, columns].flatten().tolist()) - {-1} for columns in ((0, 2), (1, 3))]
+        sides = [sorted(side - other) for side, other in zip(sides, sides[::-1], strict=True)]
+        words = torch.tensor(sides[0] + sides[1], dtype=torch.int64, device=self.device)
+        labels = torch.tensor([0] * len(sides[0]) + [1] * len(sides[1]))
+        one, two = self.config.probe_section.split("-in-") if "-in-" in self.config.probe_section else ("first", "second")
+        return Probe(Bags.single(words), labels, (one, two), tuple(self.corpus.words[w] for w in words.tolist()))
+
+    def evidence(self, model: Model) -> Evidence:
+        """Which questions were answered rightly, nearest neighbours of a few words, and the embedding where it is asked for."""
+        index = {w: i for i, w in enumerate(self.corpus.words)}
+        known = [w for w in self.config.neighbours_of if w in index]
+        rows = []
+        if known:
+            near, cosine = nearest(self._vectors(model), self.inputs, torch.tensor([index[w] for w in known], device=self.device), NEIGHBOURS)
+            for word, words, cosines in zip(known, near.tolist(), cosine.tolist(), strict=True):
+                rows.append({"word": word, "nearest": [[self.corpus.words[w], round(c, 3)] for w, c in zip(words, cosines, strict=True)]})
+        files = {}
+        if self.config.embeddings != "none":
+            write = {"text": embeddings.write_text, "binary": embeddings.write_binary}[self.config.embeddings]
+            name = {"text": "embeddings.txt", "binary": "embeddings.bin"}[self.config.embeddings]
+            files[name] = lambda path: write(path, self.corpus.words, self._embedding(model))
+        return Evidence({"correct": self.answered(model).cpu().numpy()}, {"neighbours": rows}, files)
+
+    def _embedding(self, model: Model) -> np.ndarray:
+        """Vectors of all words, in full or in the embedding_rank coordinates that keep most of their inner products."""
+        return embeddings.projected(self._vectors(model), self.inputs, self.config.embedding_rank, stream("embedding"), self.device).numpy()
+
+    def remedy(self, largest: int) -> str:
+        counts = self.corpus.counts
+        if largest < 1 or largest >= len(counts):
+            return ""
+        smallest = int(counts[largest]) + 1  # words are in order of their counts
+        return f"the largest vocabulary that fits has {largest} words: set data.min_count={smallest} ({int((counts >= smallest).sum())} words), or"

@@ -1,0 +1,63 @@
+"""What a run will take, said before it starts: its memory, exactly, and its time, from the rates that the device shows now."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from infwidth.models.contract import Work
+
+SIZE = {"cpu": 1024, "cuda": 8192}
+"""Side of the square matrices by which rates are measured: a tenth of a second on either device."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Floating-point operations a second in matrix products, bytes a second moved, seconds a step costs besides."""
+
+    flops: float
+    bytes: float
+    overhead: float = 3e-4
+
+    def seconds(self, work: Work) -> float:
+        """Predicted seconds of one step."""
+        return work.flops / self.flops + work.bytes / self.bytes + self.overhead
+
+
+def measured(device: torch.device, dtype: torch.dtype) -> Rates:
+    """The rates of a device, measured by one matrix product and one gather of rows."""
+    n = SIZE.get(device.type, 1024)
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    table = torch.ones(max(n, 4096), 4096, device=device, dtype=dtype)
+    index = torch.randperm(len(table), device=device)[: len(table) // 4]
+    product = _fastest(lambda: a @ a, device)
+    gather = _fastest(lambda: table.index_select(0, index), device)
+    return Rates(2 * n**3 / product, 2 * index.numel() * table.shape[1] * dtype.itemsize / gather)
+
+
+def _fastest(work, device: torch.device, rounds: int = 4) -> float:
+    times = []
+    for _ in range(rounds):
+        _wait(device)
+        begin = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that can be allocated on a device now; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return None

@@ -1,0 +1,333 @@
+"""Word2Vec: contexts, minibatches, gradients, analogies and word vectors against plain computations of the same."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infwidth import train
+from infwidth.data.questions import parse
+from infwidth.errors import ConfigError, DataError
+from infwidth.models import linear
+from infwidth.models.contract import Asked, Bags
+from infwidth.models.kernels import BagKernelMachine, Kernel
+from infwidth.parametrization import named
+from infwidth.tasks.word2vec import cbow, embeddings
+from infwidth.tasks.word2vec.analogies import answers, nearest
+from infwidth.tasks.word2vec.sampling import Negatives, keep_probability, kept
+from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
+from infwidth.training import prediction
+from tests.training.helpers import small
+
+V = 12
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(2, 9), st.integers(1, 30))
+def test_contexts_are_those_of_a_plain_loop(seed, window, sentence, length):
+    rng = np.random.default_rng(seed)
+    words, reach = rng.integers(V, size=length), rng.integers(1, window + 1, size=length)
+    start = int(rng.integers(length))
+    end = int(rng.integers(start, length)) + 1
+    found = cbow.windows(torch.tensor(words), torch.tensor(reach), start, end, window, sentence, torch.float64)
+    share = torch.zeros(end - start, V, dtype=torch.float64)
+    share[:, found.words] = found.share
+    touches = torch.zeros(V, dtype=torch.float64)
+    for row, t in enumerate(range(start, end)):
+        near = [s for s in range(max(t - reach[t], 0), min(t + reach[t] + 1, length)) if s != t and s // sentence == t // sentence]
+        expected = torch.zeros(V, dtype=torch.float64)
+        for s in near:
+            expected[words[s]] += 1
+        touches += expected
+        torch.testing.assert_close(share[row], expected / max(len(near), 1))
+    torch.testing.assert_close(torch.zeros_like(touches).index_copy(0, found.words, found.touches), touches)
+
+
+def test_words_are_kept_as_often_as_they_should_be_and_minibatches_cover_them():
+    counts = torch.tensor([5000, 2000, 500, 20])
+    tokens = torch.repeat_interleave(torch.arange(4), counts)[torch.randperm(7520, generator=generator())].int()
+    probability = keep_probability(counts, 0.01)
+    text = kept(tokens, probability, 5, 100, 0, "train", 1)
+    again = kept(tokens, probability, 5, 100, 0, "train", 1)
+    assert torch.equal(text.words, again.words) and text.bounds == again.bounds
+    assert not torch.equal(kept(tokens, probability, 5, 100, 0, "train", 2).words[:50], text.words[:50])
+    found = torch.bincount(text.words, minlength=4)
+    spread = (counts * probability * (1 - probability)).sqrt()
+    assert ((found - counts * probability).abs() <= 4 * spread).all()
+    assert len(text.bounds) == 77 and text.bounds[0] == 0 and text.bounds[-1] == len(text.words) and np.all(np.diff(text.bounds) >= 0)
+    reach = torch.bincount(text.reach.int(), minlength=6)[1:] / len(text.reach)
+    assert len(reach) == 5 and (reach - 0.2).abs().max() < 0.03
+
+
+def test_the_bounds_of_minibatches_do_not_depend_on_blocks(monkeypatch):
+    """With every word kept, minibatch k begins at word k * words_per_step, across blocks of random numbers."""
+    monkeypatch.setattr("infwidth.tasks.word2vec.sampling.BLOCK", 64)
+    text = kept(torch.zeros(1000).int(), torch.ones(1), 5, 30, 0)
+    assert text.bounds == [*range(0, 1000, 30), 1000]
+
+
+def test_negatives_follow_their_probabilities():
+    counts = torch.tensor([1000, 100, 10, 0, 1])
+    drawn = torch.bincount(Negatives(counts, 0.75).draw((40_000,), generator()), minlength=5)
+    expected = counts.double() ** 0.75
+    expected *= 40_000 / expected.sum()
+    assert drawn[3] == 0 and ((drawn - expected).abs() <= 4 * expected.sqrt() + 1e-9).all()
+
+
+def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
+    g = generator(seed)
+    words = torch.randint(V, (20,), generator=g)
+    context = cbow.windows(words, torch.randint(1, 4, (20,), generator=g), 5, 5 + positions, 3, 100, dtype)
+    drawn = torch.randint(V, (8,) if shared else (positions, 5), generator=g)
+    return cbow.minibatch(context, words[5 : 5 + positions], drawn, 5 / drawn.shape[-1]), drawn
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("alpha, parametrization", [(0.0, "mup"), (0.7, "ntk")])
+def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha, parametrization):
+    net = linear.finite(5, V, V, 1.0, 0.8, alpha, named(parametrization, 1), generator(), torch.float64, bags=True)
+    with torch.no_grad():
+        net.b.normal_(generator=generator(1))
+    batch, drawn = batch_of(shared)
+    x = torch.zeros(6, V, dtype=torch.float64).index_copy(1, batch.context.words, batch.context.share)
+    outputs = net(x)
+    rows = batch.asked.rows
+    f, pullback = net.linearized(batch.context, batch.asked)
+    torch.testing.assert_close(f, outputs[:, rows].detach())
+    target = rows[batch.target]
+    log = torch.nn.functional.logsigmoid
+    plain = -log(outputs[torch.arange(6), target]).sum()
+    for i in range(6):
+        for n in drawn.tolist() if shared else drawn[i].tolist():
+            if n != target[i]:
+                plain = plain - log(-outputs[i, n]) * 5 / drawn.shape[-1]
+    plain.backward()
+    torch.testing.assert_close(cbow.loss(f, batch) * 6, plain.detach())
+    update = pullback(cbow.cotangent(f, batch))
+    before = {k: v.clone() for k, v in net.state().items()}
+    for name, norm in update.norms().items():
+        torch.testing.assert_close(norm, getattr(net, name).grad.norm())
+    net.apply_update(update, 0.3)
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(p.detach(), before[name] - 0.3 * p.grad if alpha or name != "b" else before[name])
+    halved = pullback(cbow.cotangent(f, batch)).scaled({"U": torch.tensor(0.5), "V": torch.tensor(0.5), "b": torch.tensor(0.5)})
+    torch.testing.assert_close(halved.norms()["U"], update.norms()["U"] / 2)
+
+
+def test_shared_negatives_have_the_gradient_of_independent_ones_on_average():
+    words = torch.randint(V, (20,), generator=generator())
+    context = cbow.windows(words, torch.full((20,), 2), 0, 20, 3, 100, torch.float64)
+    sampler = Negatives(torch.arange(1, V + 1), 0.75)
+    means = {}
+    for kind, shape in (("shared", (8,)), ("independent", (20, 5))):
+        total = torch.zeros(20, V, dtype=torch.float64)
+        for s in range(3000):
+            batch = cbow.minibatch(context, words, sampler.draw(shape, generator(s)), 5 / shape[-1])
+            total[:, batch.asked.rows] += batch.weight
+        means[kind] = total / 3000
+    expected = 5 * sampler.probability.repeat(20, 1)
+    expected[torch.arange(20), words] = 0
+    for found in means.values():
+        assert (found - expected).abs().max() < 0.06
+
+
+def test_decay_touches_the_touched_rows_once_for_each_touch():
+    net = linear.finite(5, V, V, 1.0, 0.8, 0.0, named("mup", 1), generator(), torch.float64, bags=True)
+    batch, _ = batch_of(True)
+    f, pullback = net.linearized(batch.context, batch.asked)
+    update, before = pullback(torch.zeros_like(f)), {k: v.clone() for k, v in net.state().items()}
+    net.apply_update(update, rate=0.5, decay=0.1)
+    kept_U, kept_V = torch.ones(V, dtype=torch.float64), torch.ones(V, dtype=torch.float64)
+    kept_U[batch.context.words] = 0.95**batch.context.touches
+    kept_V[batch.asked.rows] = 0.95**batch.asked.touches
+    torch.testing.assert_close(net.U.detach(), before["U"] * kept_U)
+    torch.testing.assert_close(net.V.detach(), before["V"] * kept_V[:, None])
+
+
+@pytest.mark.parametrize("tangent", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+def test_the_kernel_limit_is_the_network_whose_embeddings_stay(tangent, decay):
+    """With V = 0 and U = sigma_u I held fixed, and for the NTK kappa = sigma_u^2 + sigma_v^2 in place of sigma_u^2."""
+    kernel = Kernel("linear", tangent, sigma_u=1.3, sigma_v=0.6, sigma_b=0.0)
+    machine = BagKernelMachine(kernel, V, V, torch.float64)
+    net = linear.mu_limit(V, V, kernel.of_one_hots**0.5, 0.0, 0.0, torch.float64, bags=True)
+    U = net.U.detach().clone()
+    for t in range(6):
+        batch, _ = batch_of(t % 2 == 0, t)
+        results = []
+        for model in (machine, net):
+            f, pullback = model.linearized(batch.context, batch.asked)
+            model.apply_update(pullback(cbow.cotangent(f, batch)), 0.3, decay)
+            results.append(f)
+        net.U.data.copy_(U)
+        torch.testing.assert_close(*results)
+    assert results[0].abs().max() > 0.05
+    x = torch.eye(V, dtype=torch.float64)
+    torch.testing.assert_close(machine(x), net(x).detach())
+    torch.testing.assert_close(machine.features(Bags.single(torch.arange(V))), 1.3 * x)
+
+
+def test_the_kernel_limit_takes_the_linear_kernel_only():
+    with pytest.raises(ConfigError, match="set model.activation=linear and model.sigma_b=0"):
+        BagKernelMachine(Kernel("relu", False, 1.0, 1.0, 0.0), V, V)
+
+
+@pytest.mark.parametrize("columns, at_once", [(3, 2), (2048, 64)])
+def test_analogies_are_those_of_a_plain_loop(columns, at_once, monkeypatch):
+    monkeypatch.setattr("infwidth.tasks.word2vec.analogies.COLUMNS", columns)
+    monkeypatch.setattr("infwidth.tasks.word2vec.analogies.QUESTIONS", at_once)
+    M = torch.randn(20, 4, generator=generator(), dtype=torch.float64)
+    M[7], M[9] = M[5], 0.0  # a tie, and a word without a vector
+    questions = torch.stack([torch.randperm(20, generator=generator(s))[:4] for s in range(50)])
+    found = answers(lambda words: M[words], 20, questions)
+    unit = M / M.norm(dim=1, keepdim=True).clamp(min=1e-300)
+    for question, answer in zip(questions.tolist(), found.tolist(), strict=True):
+        a, b, c, _ = question
+        scores = unit @ (unit[b] - unit[a] + unit[c])
+        allowed = [(-round(scores[w].item(), 12), w) for w in range(20) if w not in (a, b, c)]
+        score, best = min(allowed)
+        assert answer == (best if score < 0 else -1)
+
+
+def test_words_that_never_moved_answer_nothing():
+    questions = torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]])
+    assert answers(lambda words: torch.eye(V)[words], V, questions).tolist() == [-1, -1]
+
+
+def test_nearest_words():
+    M = torch.tensor([[1.0, 0], [2.0, 0.1], [0, 1], [-1, -0.1]])
+    words, cosine = nearest(lambda w: M[w], 4, torch.tensor([0, 2]), 2)
+    assert words.tolist() == [[1, 2], [1, 0]] and cosine[0, 0] > 0.99
+
+
+def test_the_projection_keeps_the_inner_products_as_well_as_its_rank_can():
+    M = torch.randn(60, 40, generator=generator(), dtype=torch.float64) * 0.7 ** torch.arange(40)
+    found = embeddings.projected(lambda w: M[w], 60, 10, generator(1), torch.device("cpu")).double()
+    best = torch.linalg.svdvals(M)[10:].square().square().sum().sqrt()
+    assert found.shape == (60, 10) and (found @ found.mT - M @ M.mT).norm() < 1.01 * best
+    assert torch.equal(embeddings.projected(lambda w: M[w], 60, 40, generator(1), torch.device("cpu")), M.float())
+
+
+@pytest.mark.parametrize("form", ["text", "binary"])
+@pytest.mark.parametrize("model", ["model=finite", "model=mu_limit"])
+def test_gensim_reads_the_word_vectors(form, model, tmp_path):
+    from gensim.models import KeyedVectors
+
+    rank = [] if model == "model=finite" else ["task.embedding_rank=6"]
+    summary = train.run(small(tmp_path, "task=word2vec", model, "trainer.epochs=1", f"task.embeddings={form}", *rank, "model.width=20" if not rank else "seed=0"))
+    folder = tmp_path / "results/runs/word2vec" / summary["id"]
+    path = folder / {"text": "embeddings.txt", "binary": "embeddings.bin"}[form]
+    vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")
+    from safetensors.torch import load_file
+
+    columns = load_file(folder / "checkpoints/best.safetensors")["U"].mT
+    assert len(vectors) == len(columns) and vectors.vector_size == (6 if rank else 20)
+    gram = columns @ columns.mT
+    found = torch.tensor(vectors.vectors) @ torch.tensor(vectors.vectors).mT
+    if not rank:
+        torch.testing.assert_close(found, gram)
+    else:
+        assert (found - gram).norm() <= torch.linalg.svdvals(gram)[6:].norm() * 1.02
+
+
+def corpus(words=300, questions=((0, 1, 2, 3),)):
+    tokens = torch.randint(V, (words,), generator=generator()).int()
+    names = [f"w{i}" for i in range(V)]
+    asked = torch.tensor(questions)
+    return Corpus(tokens, torch.bincount(tokens, minlength=V), names, asked, torch.zeros(len(asked)).long(), ("city-in-state",))
+
+
+def config(**more):
+    keys = {
+        "name": "word2vec", "window": 3, "negatives": 5, "shared_negatives": 4, "subsample": 0.5, "power": 0.75, "sentence": 20, "words_per_step": 30,
+        "most_summed": 5.0, "probe_section": "city-in-state",
+    }  # fmt: skip
+    return Word2VecConfig(**{**keys, **more})
+
+
+def task(**more):
+    return Word2Vec(config(**more), corpus(), 0, torch.device("cpu"), torch.float64)
+
+
+@pytest.mark.parametrize("shared", [4, None])
+def test_an_epoch_resumed_inside_goes_on_with_the_same_batches(shared):
+    whole, resumed = (list(task(shared_negatives=shared).batches(2, start)) for start in (0, 6))
+    assert len(whole) == 10 == task().steps_per_epoch
+    for one, other in zip(whole[6:], resumed, strict=True):
+        assert torch.equal(one.weight, other.weight) and torch.equal(one.context.share, other.context.share)
+
+
+def test_minibatches_that_would_diverge_are_refused():
+    with pytest.raises(ConfigError, match="raise task.shared_negatives, lower task.words_per_step or the rate"):
+        task(words_per_step=300).check(0.1)
+    with pytest.raises(ConfigError, match=r"beyond task.most_summed=0.01.* lower task.words_per_step"):
+        task(shared_negatives=None, most_summed=0.01).check(0.1)
+    task().check(0.01)
+    task(words_per_step=300, most_summed=None).check(10)
+
+
+def test_a_vocabulary_without_questions_and_an_unknown_section():
+    with pytest.raises(DataError, match="no analogy question has all its words"):
+        Word2Vec(config(), corpus(questions=((0, 1, 2, -1),)), 0, torch.device("cpu"))
+    with pytest.raises(ConfigError, match="task.probe_section is 'verbs'; the questions have: city-in-state"):
+        task(probe_section="verbs").probe()
+
+
+def test_the_probe_has_the_names_of_one_side_or_the_other():
+    one = Word2Vec(config(), corpus(questions=((0, 1, 2, 3), (4, 2, 5, -1))), 0, torch.device("cpu"))
+    probe = one.probe()
+    assert probe.names == ("city", "state") and probe.examples == ("w0", "w4", "w5", "w1", "w3") and probe.labels.tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["model=finite", "model.depth=2"], "one linear hidden layer only"),
+        (["model=finite", "model.activation=relu"], "one linear hidden layer only"),
+        (["model=mu_limit", "trainer.selection=validation"], "no validation data of its own; use trainer.selection=last"),
+        (["model=mu_limit", "task.window=0"], "task.window is 0; it must be at least 1"),
+        (["model=mu_limit", "trainer.learning_rate=30"], "beyond task.most_summed=5"),
+        (["model=ntk_limit", "model.activation=relu"], "model.activation=linear"),
+        (["model=mu_limit", "data.questions=0"], "data.questions is 0"),
+    ],
+)
+def test_what_has_no_meaning_says_why(overrides, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        train.run(small(tmp_path, "task=word2vec", *overrides))
+    assert not list((tmp_path / "results").rglob("config.yaml"))
+
+
+def test_a_vocabulary_too_large_for_the_memory_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
+    """2 V^2 + V float32 numbers: 10 words need 840 bytes."""
+    monkeypatch.setattr(prediction, "free_memory", lambda device: 850)
+    with pytest.raises(ConfigError, match=r"needs 0.0 GB .* the largest vocabulary that fits has 10 words: set data.min_count=\d+ \((\d+) words\)"):
+        train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
+
+
+def test_a_run_stops_at_a_stated_epoch_of_its_schedule_and_keeps_what_evaluation_needs(tmp_path):
+    whole = train.run(small(tmp_path / "a", "task=word2vec", "trainer.epochs=3"))
+    part = train.run(small(tmp_path / "b", "task=word2vec", "trainer.epochs=3", "trainer.stop_epoch=2", "trainer.checkpoint_every=0"))
+    rows = {p: (tmp_path / p / "results/runs/word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines() for p, s in (("a", whole), ("b", part))}
+    strip = lambda line: line.rsplit(", \"seconds\"", 1)[0]
+    assert [strip(r) for r in rows["b"][:2]] == [strip(r) for r in rows["a"][:2]] and len(rows["b"]) == 3 and part["best_epoch"] == 2
+    folder = tmp_path / "b/results/runs/word2vec" / part["id"]
+    assert list((folder / "checkpoints").iterdir()) == [] and (folder / "evidence.npz").exists() and (folder / "features.npz").exists()
+
+
+def test_questions_are_lower_case_and_in_their_sections():
+    found = parse(": one\nA b C d\n: gram-two\ne f g h\n", "x")
+    assert found.words == (("a", "b", "c", "d"), ("e", "f", "g", "h")) and found.section == (0, 1)
+
+
+def test_unasked_outputs_cost_nothing():
+    """A step on 10 of 3,000 words allocates nothing of the vocabulary's size."""
+    net = linear.mu_limit(3000, 3000, 1.0, 0.0, 0.0, bags=True)
+    bags = Bags(torch.arange(5), torch.full((4, 5), 0.2), torch.ones(5))
+    f, pullback = net.linearized(bags, Asked(torch.arange(5), torch.ones(5)))
+    update = pullback(torch.ones_like(f))
+    assert all(r.values.numel() == 5 * 3000 for r in update.rows.values())
