@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml
+.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml bench-word2vec
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on embedded data in minutes: results/demo/index.html
-	$(BIN)/python -m infwidth.reproduce experiment=maml scale=demo $(ARGS)
+	for experiment in maml word2vec; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
 
 test: $(READY) ## the default tests, under 5 minutes
 	$(BIN)/python -m pytest -q -m "not slow and not realdata"
@@ -56,3 +56,6 @@ wandb-sync: $(READY) ## upload the runs that W&B kept offline
 
 bench-maml: $(READY) ## meta-batches and episodes per second beside learn2learn's
 	$(BIN)/python benchmarks/maml.py
+
+bench-word2vec: $(READY) ## examples per CPU-second, words per second and analogies beside gensim's
+	$(BIN)/python benchmarks/word2vec.py

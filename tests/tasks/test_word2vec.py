@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from infwidth import train
 from infwidth.data.questions import parse
-from infwidth.errors import ConfigError, DataError
+from infwidth.errors import CheckpointError, ConfigError, DataError
 from infwidth.models import linear
 from infwidth.models.contract import Asked, Bags
 from infwidth.models.kernels import BagKernelMachine, Kernel
@@ -73,10 +73,19 @@ def test_the_bounds_of_minibatches_do_not_depend_on_blocks(monkeypatch):
 
 def test_negatives_follow_their_probabilities():
     counts = torch.tensor([1000, 100, 10, 0, 1])
-    drawn = torch.bincount(Negatives(counts, 0.75).draw((40_000,), generator()), minlength=5)
+    drawn = torch.bincount(Negatives(counts, 0.75).independent(4_000, 10, generator()).flatten(), minlength=5)
     expected = counts.double() ** 0.75
     expected *= 40_000 / expected.sum()
     assert drawn[3] == 0 and ((drawn - expected).abs() <= 4 * expected.sqrt() + 1e-9).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 50))
+def test_shared_draws_have_every_word_as_often_as_expected_up_to_rounding(seed, number):
+    sampler = Negatives(torch.arange(1, V + 1), 0.75)
+    drawn = torch.bincount(sampler.spread(number, generator(seed)), minlength=V)
+    expected = number * sampler.probability
+    assert drawn.sum() == number and (drawn >= (expected - 1e-9).floor()).all() and (drawn <= (expected + 1e-9).ceil()).all()
 
 
 def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
@@ -109,7 +118,7 @@ def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha
     plain.backward()
     torch.testing.assert_close(cbow.loss(f, batch) * 6, plain.detach())
     update = pullback(cbow.cotangent(f, batch))
-    before = {k: v.clone() for k, v in net.state().items()}
+    before = {k: v.detach().clone() for k, v in net.named_parameters()}
     for name, norm in update.norms().items():
         torch.testing.assert_close(norm, getattr(net, name).grad.norm())
     net.apply_update(update, 0.3)
@@ -124,10 +133,11 @@ def test_shared_negatives_have_the_gradient_of_independent_ones_on_average():
     context = cbow.windows(words, torch.full((20,), 2), 0, 20, 3, 100, torch.float64)
     sampler = Negatives(torch.arange(1, V + 1), 0.75)
     means = {}
-    for kind, shape in (("shared", (8,)), ("independent", (20, 5))):
+    for kind in ("shared", "independent"):
         total = torch.zeros(20, V, dtype=torch.float64)
         for s in range(3000):
-            batch = cbow.minibatch(context, words, sampler.draw(shape, generator(s)), 5 / shape[-1])
+            drawn = sampler.spread(8, generator(s)) if kind == "shared" else sampler.independent(20, 5, generator(s))
+            batch = cbow.minibatch(context, words, drawn, 5 / drawn.shape[-1])
             total[:, batch.asked.rows] += batch.weight
         means[kind] = total / 3000
     expected = 5 * sampler.probability.repeat(20, 1)
@@ -140,7 +150,7 @@ def test_decay_touches_the_touched_rows_once_for_each_touch():
     net = linear.finite(5, V, V, 1.0, 0.8, 0.0, named("mup", 1), generator(), torch.float64, bags=True)
     batch, _ = batch_of(True)
     f, pullback = net.linearized(batch.context, batch.asked)
-    update, before = pullback(torch.zeros_like(f)), {k: v.clone() for k, v in net.state().items()}
+    update, before = pullback(torch.zeros_like(f)), {k: v.detach().clone() for k, v in net.named_parameters()}
     net.apply_update(update, rate=0.5, decay=0.1)
     kept_U, kept_V = torch.ones(V, dtype=torch.float64), torch.ones(V, dtype=torch.float64)
     kept_U[batch.context.words] = 0.95**batch.context.touches
@@ -225,7 +235,7 @@ def test_gensim_reads_the_word_vectors(form, model, tmp_path):
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")
     from safetensors.torch import load_file
 
-    columns = load_file(folder / "checkpoints/best.safetensors")["U"].mT
+    columns = load_file(folder / "checkpoints/best.safetensors")["columns"]
     assert len(vectors) == len(columns) and vectors.vector_size == (6 if rank else 20)
     gram = columns @ columns.mT
     found = torch.tensor(vectors.vectors) @ torch.tensor(vectors.vectors).mT
@@ -331,3 +341,13 @@ def test_unasked_outputs_cost_nothing():
     f, pullback = net.linearized(bags, Asked(torch.arange(5), torch.ones(5)))
     update = pullback(torch.ones_like(f))
     assert all(r.values.numel() == 5 * 3000 for r in update.rows.values())
+
+
+def test_a_state_by_columns_is_saved_without_a_copy_and_taken_over():
+    net, other = (linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator(s), bags=True) for s in (0, 1))
+    state = net.state()
+    assert state["columns"].is_contiguous() and state["columns"].data_ptr() == net.U.data_ptr()
+    other.load_state(state)
+    assert torch.equal(other.U, net.U) and torch.equal(other.V, net.V) and not other.U.is_contiguous()
+    with pytest.raises(CheckpointError, match="does not fit"):
+        other.load_state(linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator()).state() | {"columns": state["columns"][:3]})

@@ -214,7 +214,7 @@ class BagKernelMachine(Model):
     @torch.no_grad()
     def features(self, x: Bags) -> Tensor:
         one_hot = torch.zeros(len(x.words), len(self.A), dtype=self.A.dtype, device=self.A.device)
-        one_hot[torch.arange(len(x.words)), x.words] = self.kernel.sigma_u
+        one_hot.scatter_(1, x.words[:, None], self.kernel.sigma_u)
         return x.mean_of(one_hot)
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> BagUpdate:

@@ -14,7 +14,7 @@ columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.line
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -86,6 +86,20 @@ class LinearNet(Model):
 
     def apply_update(self, update: DenseUpdate | RowUpdate, rate: float, decay: float = 0.0) -> None:
         update.apply_to(self.named_parameters(), rate, decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """As in the contract; a U that is laid out for bags appears as its ``columns`` (d, m), so that saving copies nothing."""
+        found = super().state()
+        return {"columns": found.pop("U").mT, **found} if self._by_columns else found
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        if self._by_columns and "columns" in state:
+            state = {"U" if name == "columns" else name: t.mT if name == "columns" else t for name, t in state.items()}
+        super().load_state(state)
+
+    @property
+    def _by_columns(self) -> bool:
+        return not self.U.is_contiguous()
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedLinear":
         return AdaptedLinear(self, support, cotangent, rate, steps, second_order)

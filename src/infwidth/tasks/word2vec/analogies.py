@@ -72,5 +72,5 @@ def nearest(vectors: Callable[[Tensor], Tensor], vocabulary: int, words: Tensor,
     rows = unit(vectors(words))
     cosines = [rows @ unit(vectors(torch.arange(b, min(b + COLUMNS, vocabulary), device=words.device))).mT for b in range(0, vocabulary, COLUMNS)]
     cosine = torch.cat(cosines, 1)
-    cosine[torch.arange(len(words)), words] = -torch.inf
+    cosine[torch.arange(len(words), device=words.device), words] = -torch.inf
     return tuple(reversed(cosine.topk(min(number, vocabulary - 1), 1)))

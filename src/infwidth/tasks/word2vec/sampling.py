@@ -63,6 +63,15 @@ class Negatives:
         self.cumulative = self.probability.cumsum(0)
         self.cumulative[-1] = 1.0  # whatever rounding has left
 
-    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Independent draws, int64."""
-        return torch.searchsorted(self.cumulative, torch.rand(shape, generator=generator, dtype=torch.float64), right=True)
+    def independent(self, positions: int, number: int, generator: torch.Generator) -> Tensor:
+        """Independent draws (positions, number) int64."""
+        return self._at(torch.rand(positions, number, generator=generator, dtype=torch.float64))
+
+    def spread(self, number: int, generator: torch.Generator) -> Tensor:
+        """Draws (number,) int64 for a whole minibatch, systematic: a word of probability p occurs number * p times, rounded
+        down or up at random, so that in expectation they are as independent draws and no word is drawn much too often."""
+        offset = torch.rand(1, generator=generator, dtype=torch.float64)
+        return self._at((torch.arange(number) + offset) / number)
+
+    def _at(self, uniform: Tensor) -> Tensor:
+        return torch.searchsorted(self.cumulative, uniform, right=True)

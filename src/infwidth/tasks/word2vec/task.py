@@ -1,5 +1,6 @@
 """Word2Vec as a task: minibatches of a text in its order, and what its word vectors are worth (TP4 section 9)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -79,14 +80,13 @@ class Word2Vec(Task):
     def summed(self) -> float:
         """The largest expected number of positions of a minibatch whose gradients one output vector adds up.
 
-        Each of B positions weighs negatives/shared_negatives on a shared draw; a word of probability p is drawn
-        negatives * p times by each position where they are independent.
+        Each position weighs negatives/shared_negatives on a shared draw, of which a word of probability p has at most
+        shared_negatives * p, rounded up; where negatives are independent, a position draws it negatives * p times.
         """
         share = (self.corpus.counts.double() * self.keep).sum().item() / self.corpus.counts.sum().item()
-        positions = self.config.words_per_step * share
-        if self.config.shared_negatives:
-            return max(positions * self.config.negatives / self.config.shared_negatives, 1.0)
-        return max(positions * self.config.negatives * self.sampler.probability.max().item(), 1.0)
+        most, shared = self.sampler.probability.max().item(), self.config.shared_negatives
+        each = math.ceil(shared * most) / shared if shared else most
+        return max(self.config.words_per_step * share * self.config.negatives * each, 1.0)
 
     def check(self, learning_rate: float) -> None:
         limit = self.config.most_summed
@@ -110,9 +110,12 @@ class Word2Vec(Task):
         for step in range(start, len(text.bounds) - 1):
             begin, end = text.bounds[step], text.bounds[step + 1]
             context = cbow.windows(words, reach, begin, end, config.window, config.sentence, self.dtype)
-            shape = (config.shared_negatives,) if config.shared_negatives else (end - begin, config.negatives)
-            drawn = self.sampler.draw(shape, stream(*names, "negatives", step)).to(self.device)
-            yield cbow.minibatch(context, words[begin:end], drawn, config.negatives / shape[-1])
+            generator = stream(*names, "negatives", step)
+            if config.shared_negatives:
+                drawn = self.sampler.spread(config.shared_negatives, generator)
+            else:
+                drawn = self.sampler.independent(end - begin, config.negatives, generator)
+            yield cbow.minibatch(context, words[begin:end], drawn.to(self.device), config.negatives / drawn.shape[-1])
 
     def typical(self) -> Sizes:
         text = kept(self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step], self.keep, self.config.window, self.config.words_per_step, "evaluation")
