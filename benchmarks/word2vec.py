@@ -29,7 +29,7 @@ from infwidth.training import provenance
 RATE, DECAY = 0.05, 0.001
 TASK = {
     "name": "word2vec", "window": 8, "negatives": 25, "shared_negatives": 64, "subsample": 1e-4, "power": 0.75, "sentence": 1000, "words_per_step": 250,
-    "most_summed": 5.0, "probe_section": "city-in-state",
+    "most_summed": 0.25, "probe_section": "city-in-state",
 }  # fmt: skip
 STEPS = 60
 """Minibatches a round."""

@@ -25,13 +25,16 @@ from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
 from infwidth.tasks import build_task, not_deciding
 from infwidth.tasks.contract import Task
-from infwidth.training import prediction, provenance
+from infwidth.training import checkpoints, prediction, provenance
 from infwidth.training.logging import NoLogger, WandbLogger
 from infwidth.training.run_directory import RunDirectory, run_id
 from infwidth.training.trainer import Interrupted, Trainer, TrainerConfig
 
 ALL_THREADS = torch.get_num_threads()
 """What trainer.threads=null means, also after a run in the same process that asked for fewer."""
+
+FOR_PARAMETERS = 0.9
+"""Share of the free memory that a model's parameters may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
             if chosen.scale not in scales:  # two scales may ask for the very same run: it belongs to the tables of both
                 summary["scales"] = [*scales, chosen.scale]
                 directory.write_summary(summary)
+            _write_missing_files(chosen, task, shape, directory, device, dtype)
             print(
                 f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True
             )
@@ -125,6 +129,8 @@ def _carried_out(
         if not math.isfinite(outcome["metrics"].get("test/loss", 0.0)):
             # A network that validates at one step of adaptation may still blow up at twenty.
             outcome["status"] = "diverged"
+    except torch.OutOfMemoryError as e:
+        raise ConfigError(f"{label} has run out of memory on {device} ({str(e).splitlines()[0]}); make the model or its batches smaller, or take a larger device.") from e
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
         kept = (
@@ -154,15 +160,30 @@ def _carried_out(
     return summary
 
 
+def _write_missing_files(chosen: RunConfig, task: Task, shape: Shape, directory: RunDirectory, device: torch.device, dtype: torch.dtype) -> None:
+    """Write what the task is now asked to keep of a finished run, such as its word vectors, from the run's checkpoint."""
+    missing = [name for name in task.files if not (directory.path / name).exists()]
+    if not missing:
+        return
+    path = directory.checkpoints / checkpoints.BEST
+    if not path.exists():
+        raise ConfigError(f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true repeats it.")
+    model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
+    model.load_state(checkpoints.load(path)[0])
+    files = task.evidence(model).files
+    directory.write_files({name: files[name] for name in missing})
+    print(f"{', '.join(missing)} written from the run's checkpoint, {directory.path}", flush=True)
+
+
 def _require_memory(chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
     """ConfigError, before anything is allocated, if the model's parameters do not fit."""
     needed, free = predicted_bytes(chosen.model, shape, dtype), prediction.free_memory(device)
-    if free is None or needed <= free:
+    if free is None or needed <= free * FOR_PARAMETERS:
         return
-    remedy = task.remedy(largest_fitting(chosen.model, free, dtype))
+    remedy = task.remedy(largest_fitting(chosen.model, int(free * FOR_PARAMETERS), dtype))
     raise ConfigError(
         f"model={chosen.model['name']} with {shape.inputs} inputs and {shape.outputs} outputs needs {needed / 1e9:.1f} GB for its parameters, and {device} has "
-        f"{free / 1e9:.1f} GB free; {remedy or 'choose a smaller model, or'} take a device with more memory (trainer.device)."
+        f"{free / 1e9:.1f} GB free, of which batches and evaluation need a tenth; {remedy or 'choose a smaller model, or'} take a device with more memory (trainer.device)."
     )
 
 
@@ -254,7 +275,8 @@ NOT_A_VARIATION = {
 def _named_apart(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A published row with other hyperparameters is a run of your own: it must not stand in the row's table."""
     keys = [o.split("=", 1)[0].lstrip("+~") for o in overrides]
-    varied = [k for k in keys if k not in NOT_A_VARIATION and k.split(".")[0] not in ("logger", "paths")]
+    same = NOT_A_VARIATION | {f"task.{k}" for k in not_deciding(config["task"])}
+    varied = [k for k in keys if k not in same and k.split(".")[0] not in ("logger", "paths")]
     if config["row"] is None or not varied or "name" in keys:
         return config
     name = f"{config['name']}_varied"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from infwidth.data import catalog, planted, questions, text, wikifil
+from infwidth.data.archives import Download
 from infwidth.data.catalog import obtain
 from infwidth.errors import ConfigError, DataError
 
@@ -21,12 +22,12 @@ QUESTIONS = ": animal-pairs\nCat dog the saw\ncat bird the saw\n\n: gram1-verbs\
 def mirror(tmp_path):
     folder = tmp_path / "mirror"
     folder.mkdir()
-    (folder / "questions-words.txt").write_text(QUESTIONS)
+    (folder / "mine.txt").write_text(QUESTIONS)
     return folder
 
 
 def config(tmp_path, mirror, **more):
-    return {"name": "text_file", "path": str(tmp_path / "corpus"), "min_count": 2, "root": str(tmp_path / "data"), "mirror": str(mirror), **more}
+    return {"name": "text_file", "path": str(tmp_path / "corpus"), "min_count": 2, "root": str(tmp_path / "data"), "mirror": str(mirror), "questions": str(mirror / "mine.txt"), **more}
 
 
 def prepared(tmp_path, mirror, content=TEXT.encode(), **more):
@@ -76,7 +77,7 @@ def test_a_part_of_the_text(tmp_path, mirror):
         ("the café".encode(), {}, "a byte of UTF-8 text .* at byte 7"),
         (b"the cat, the dog", {}, "has a character .b','. at byte 7"),
         (b"", {}, "has no words; give another file"),
-        (b"   \n ", {"min_count": 1}, "lower data.min_count"),
+        (b"   \n ", {}, "has no words; give another file"),
         (b"a b c", {}, "no word at least data.min_count=2 times"),
     ],
 )
@@ -121,7 +122,7 @@ def test_another_file_at_the_same_path_is_other_data(tmp_path, mirror):
     ],
 )
 def test_wrong_questions_are_named(tmp_path, mirror, content, message):
-    (mirror / "questions-words.txt").write_text(content)
+    (mirror / "mine.txt").write_text(content)
     with pytest.raises(DataError, match=message):
         prepared(tmp_path, mirror)
 
@@ -131,6 +132,15 @@ def test_a_question_file_of_ones_own(tmp_path, mirror):
     assert prepared(tmp_path, mirror, questions=str(tmp_path / "mine.txt")).manifest["sections"] == ["mine"]
     with pytest.raises(DataError, match="cannot be read"):
         prepared(tmp_path, mirror, questions=str(tmp_path / "absent.txt"))
+
+
+def test_the_official_questions_are_verified(tmp_path, mirror, monkeypatch):
+    (mirror / "questions-words.txt").write_text(QUESTIONS)
+    with pytest.raises(DataError, match="is not the official file .* set data.questions=FILE"):
+        prepared(tmp_path, mirror, questions=None)
+    official = Download("unused", hashlib.md5(QUESTIONS.encode()).hexdigest())
+    monkeypatch.setattr(questions, "OFFICIAL", official)
+    assert len(prepared(tmp_path, mirror, questions=None).arrays["questions"]) == 3
 
 
 def test_text8_is_not_satisfied_by_another_text(tmp_path, mirror, monkeypatch):
@@ -200,7 +210,7 @@ def test_every_corpus_is_in_the_catalog():
 
 def planted_config(**more):
     return planted.PlantedConfig(
-        name="planted_corpus", running_words=5000, pairs=5, topic_words=3, role_words=4, common_words=10, sentence=8, questions=7, generator_seed=0, **more
+        name="planted_corpus", running_words=5000, pairs=5, topic_words=3, role_words=4, common_words=10, sentence=8, questions=7, min_count=1, bytes=None, generator_seed=0, **more
     )
 
 

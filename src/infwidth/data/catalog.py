@@ -56,6 +56,7 @@ def _make_text(config: text.CorpusConfig, root: Path, mirror: Path | None):
         question_file = Path(config.questions)
     else:
         question_file = _located("questions-words.txt", questions.find, lambda raw: questions.OFFICIAL.fetch(raw / "text"), root, mirror)
+        questions.require_official(question_file)
     label = path.name if config.name == "text_file" else config.name
     return text.prepare(config, label, path, question_file, stream, size)
 

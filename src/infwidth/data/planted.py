@@ -12,7 +12,8 @@ import numpy as np
 
 from infwidth.config import key
 from infwidth.data.questions import Questions
-from infwidth.data.text import as_bytes
+from infwidth.data.text import as_bytes, first, indexed
+from infwidth.errors import DataError
 
 RELATIONS = ("capital-of", "city-in-state", "gram1-plural")
 """Sections of the questions; the first two are semantic."""
@@ -32,6 +33,8 @@ class PlantedConfig:
     common_words: int = key(at_least=1)
     sentence: int = key(at_least=4)
     questions: int = key(at_least=1)
+    min_count: int = key(at_least=1)
+    bytes: int | None = key(at_least=1)
     generator_seed: int = key(at_least=0)
 
 
@@ -51,18 +54,16 @@ def prepare(config: PlantedConfig) -> tuple[dict[str, np.ndarray], dict]:
     text = np.choose(rng.choice(3, p=(0.35, 0.35, 0.3), size=shape), (topic, role, common))
     entity = (relation * pairs + pair) * 2 + side
     text[np.arange(sentences), rng.integers(config.sentence, size=sentences)] = entity
-    text = text.reshape(-1)[: config.running_words]
-    counts = np.bincount(text, minlength=len(names))
-    kept = sorted(np.flatnonzero(counts), key=lambda i: (-counts[i], names[i]))
-    new = np.full(len(names), -1, np.int32)
-    new[kept] = np.arange(len(kept))
-    vocabulary = [names[i] for i in kept]
+    written = " ".join(names[i] for i in text.reshape(-1)[: config.running_words]).encode()
+    tokens, vocabulary, counts = indexed(first([written], config.bytes), config.min_count)
+    if not vocabulary:
+        raise DataError(f"the planted corpus has no word at least data.min_count={config.min_count} times; lower data.min_count or take more data.bytes.")
     asked = _questions(rng, names, config)
-    arrays = {"tokens": new[text], "counts": counts[kept].astype(np.int64), "words": as_bytes(vocabulary)}
+    arrays = {"tokens": tokens, "counts": counts, "words": as_bytes(vocabulary)}
     return arrays | asked.arrays(vocabulary), {
         "label": "planted corpus (generated)",
         "source": "generated",
-        "words": f"{len(vocabulary)} words, {len(text)} running words",
+        "words": f"{len(vocabulary)} words, {len(tokens)} running words",
         "sections": asked.sections,
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infwidth.data.archives import Download
+from infwidth.data.archives import Download, checksum
 from infwidth.errors import DataError
 
 OFFICIAL = Download("https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt", "8b7461cbf7ecc0aec9b32eb626821105")
@@ -63,6 +63,13 @@ def read(path: Path) -> Questions:
     except (OSError, UnicodeDecodeError) as e:
         raise DataError(f"the analogy questions {path} cannot be read ({e}); give a file in the format of questions-words.txt.") from e
     return parse(text, str(path))
+
+
+def require_official(path: Path) -> None:
+    """DataError if the file is not the official one."""
+    found = checksum(path, OFFICIAL.algorithm)
+    if found != OFFICIAL.digest:
+        raise DataError(f"{path} is not the official file (md5 {found} instead of {OFFICIAL.digest}); for questions of your own set data.questions=FILE.")
 
 
 def find(folder: Path) -> Path | None:

@@ -145,6 +145,10 @@ def indexed(stream: Iterable[bytes], min_count: int, progress: Callable[[int], N
     return tokens[tokens >= 0], [names[i].decode() for i in kept], counts[kept].astype(np.int64)
 
 
+def _any_word(stream: Iterable[bytes]) -> bool:
+    return any(block.split() for block in stream)
+
+
 def as_bytes(words: list[str]) -> np.ndarray:
     """Words as a (V, longest) uint8 array, padded with zeros."""
     longest = max(map(len, words))
@@ -177,7 +181,8 @@ def prepare(config: CorpusConfig, label: str, path: Path, question_file: Path, s
     with bar(total=size, desc=f"preparing {config.name}", unit="B", unit_scale=True) as done:
         tokens, words, counts = indexed(checked(first(stream, config.bytes), str(path)), config.min_count, done.update)
     if not words:
-        reason = f"no word at least data.min_count={config.min_count} times; lower data.min_count" if done.n else "no words; give another file"
+        rare = config.min_count > 1 and _any_word(first(blocks(path), config.bytes))
+        reason = f"no word at least data.min_count={config.min_count} times; lower data.min_count" if rare else "no words; give another file"
         raise DataError(f"{path} has {reason}.")
     part = f" (first {config.bytes / 1e6:g} MB)" if config.bytes is not None else ""
     arrays = {"tokens": tokens, "counts": counts, "words": as_bytes(words)}

@@ -64,7 +64,7 @@ class FiniteConfig:
     sigma_hidden: float = key(above=0, default=1.0)
     sigma_v: float = key(at_least=0, default=1.0)
     alpha: float = key(at_least=0, default=1.0)
-    initial: Literal["gaussian", "uniform"] = "gaussian"
+    initial: Literal["gaussian", "uniform"] | None = None
     change_of_basis: bool = True
 
     @property
@@ -75,12 +75,12 @@ class FiniteConfig:
         abc = parametrization.build(named("mup", self.depth), self.depth)
         if self.linear:
             net = linear.finite(
-                self.width, shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype, self.initial, shape.bags
+                self.width, shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype, self.initial or "gaussian", shape.bags
             )
             return linear.reduced(net) if self.change_of_basis else net
         if shape.bags:
             raise ConfigError(BAGS)
-        if self.initial != "gaussian":
+        if self.initial == "uniform":
             raise ConfigError("model.initial=uniform is for the linear network; deep or nonlinear ones take model.initial=gaussian.")
         sigmas = (self.sigma_u, *[self.sigma_hidden] * (self.depth - 1), self.sigma_v)
         return MLP(self.width, shape.inputs, shape.outputs, sigmas, self.alpha, abc, self.activation, generator, dtype)

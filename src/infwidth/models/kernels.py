@@ -22,6 +22,9 @@ from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, Model, Upd
 TILE = 1 << 23
 """Entries of the kernel matrix held at a time: larger products are taken tile by tile."""
 
+WORN = 1e-6
+"""What decay may leave of a column's factor before it is multiplied into the column."""
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -209,6 +212,10 @@ class BagKernelMachine(Model):
         rows = update.asked.rows
         if decay:
             self.kept[rows] *= (1 - rate * decay) ** update.asked.touches
+            worn = rows[self.kept[rows] < WORN]
+            if len(worn):  # before A / kept outgrows the floating-point numbers
+                self.A[:, worn] *= self.kept[worn]
+                self.kept[worn] = 1
         self.A[update.words[:, None], rows] -= rate * update.derivative / self.kept[rows]
 
     @torch.no_grad()

@@ -10,6 +10,7 @@
     Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
     Task.probe()                           the examples whose features a PCA shows
     Task.evidence(model)                   what else is kept of a trained model, for reports
+    Task.files                             names of the files that the evidence has
     Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
     Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
 """
@@ -52,6 +53,7 @@ class Task(ABC):
     bags: bool = False
     selects: bool = True
     units: Mapping[str, float] = {}
+    files: tuple[str, ...] = ()
 
     def check(self, learning_rate: float) -> None:
         """Raise ConfigError if batches of this size do not bear this learning rate."""

@@ -11,6 +11,9 @@ from infwidth.models.contract import Work
 SIZE = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices by which rates are measured: a tenth of a second on either device."""
 
+OVERHEAD = {"cpu": 4e-4, "cuda": 1.5e-3}
+"""Seconds of a step that depend on no size: drawing and assembling a minibatch, and on a GPU waiting for its sizes. The CPU's is measured, the GPU's assumed."""
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -18,7 +21,7 @@ class Rates:
 
     flops: float
     bytes: float
-    overhead: float = 3e-4
+    overhead: float
 
     def seconds(self, work: Work) -> float:
         """Predicted seconds of one step."""
@@ -33,7 +36,8 @@ def measured(device: torch.device, dtype: torch.dtype) -> Rates:
     index = torch.randperm(len(table), device=device)[: len(table) // 4]
     product = _fastest(lambda: a @ a, device)
     gather = _fastest(lambda: table.index_select(0, index), device)
-    return Rates(2 * n**3 / product, 2 * index.numel() * table.shape[1] * dtype.itemsize / gather)
+    moved = 2 * index.numel() * table.shape[1] * dtype.itemsize
+    return Rates(2 * n**3 / product, moved / gather, OVERHEAD.get(device.type, OVERHEAD["cpu"]))
 
 
 def _fastest(work, device: torch.device, rounds: int = 4) -> float:

@@ -128,17 +128,22 @@ class RunDirectory:
 
     def write_evidence(self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]) -> None:
         """evidence.npz, evidence.json and files of the task's own; nothing where there is nothing."""
+        self.write_files(files)
         with self._writing():
-            for name, write in files.items():
-                temporary = self.path / f".{name}.{os.getpid()}"
-                write(temporary)
-                os.replace(temporary, self.path / name)
             if arrays:
                 temporary = self.path / f".{EVIDENCE}.{os.getpid()}.npz"
                 np.savez_compressed(temporary, **arrays)
                 os.replace(temporary, self.path / f"{EVIDENCE}.npz")
             if tables:
                 write_json(self.path / f"{EVIDENCE}.json", tables)
+
+    def write_files(self, files: Mapping[str, Callable[[Path], None]]) -> None:
+        """Files by name, each by its function, whole or not at all."""
+        with self._writing():
+            for name, write in files.items():
+                temporary = self.path / f".{name}.{os.getpid()}"
+                write(temporary)
+                os.replace(temporary, self.path / name)
 
     def _writing(self) -> "_Writing":
         return _Writing(self.path)

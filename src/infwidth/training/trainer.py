@@ -239,10 +239,10 @@ class Trainer:
         device = next(iter(self.model.state().values())).device
 
         def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.model.load_state(part("model."))
-        self.best_state, self.best = part("best."), info["best"]
+        self.model.load_state(part("model."))  # from the CPU: a large model has no room for a copy on its device
+        self.best_state, self.best = {k: v.to(device) for k, v in part("best.").items()}, info["best"]
         self.epoch, self.step, self.seconds, self.history = info["epoch"], info["step"], info["seconds"], info["history"]
         self.directory.truncate_metrics(info["metrics_size"])
 

@@ -48,7 +48,8 @@ def kept(tokens: Tensor, probability: Tensor, window: int, words_per_step: int, 
         flag = torch.rand(len(piece), generator=generator) < probability[piece]
         words.append(piece[flag])
         reach.append(torch.randint(1, window + 1, (len(words[-1]),), generator=generator, dtype=torch.int8))
-        starts = torch.arange(-(-block // words_per_step) * words_per_step, block + len(piece), words_per_step) - block
+        begin, end = -(-block // words_per_step) * words_per_step, block + len(piece)
+        starts = torch.arange(min(begin, end), end, words_per_step) - block
         count = torch.cat([torch.zeros(1, dtype=torch.int64), flag.cumsum(0)])
         bounds += (before + count[starts]).tolist()
         before += len(words[-1])

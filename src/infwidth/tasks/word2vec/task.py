@@ -1,6 +1,5 @@
 """Word2Vec as a task: minibatches of a text in its order, and what its word vectors are worth (TP4 section 9)."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -70,33 +69,36 @@ class Word2Vec(Task):
         self.bags = True
         self.steps_per_epoch = -(-len(corpus.tokens) // config.words_per_step)
         self.units = {"word": config.words_per_step}
+        self.files = {"none": (), "text": ("embeddings.txt",), "binary": ("embeddings.bin",)}[config.embeddings]
         self.keep = keep_probability(corpus.counts, config.subsample)
         self.sampler = Negatives(corpus.counts, config.power)
         self.covered = (corpus.questions >= 0).all(1)
+        if config.probe_section not in corpus.section_names:
+            raise ConfigError(f"task.probe_section is {config.probe_section!r}; the questions have: {', '.join(corpus.section_names)}.")
         if not self.covered.any():
             raise DataError("no analogy question has all its words in the vocabulary; lower data.min_count or take more of the text.")
 
     @property
-    def summed(self) -> float:
-        """The largest expected number of positions of a minibatch whose gradients one output vector adds up.
-
-        Each position weighs negatives/shared_negatives on a shared draw, of which a word of probability p has at most
-        shared_negatives * p, rounded up; where negatives are independent, a position draws it negatives * p times.
-        """
-        share = (self.corpus.counts.double() * self.keep).sum().item() / self.corpus.counts.sum().item()
-        most, shared = self.sampler.probability.max().item(), self.config.shared_negatives
-        each = math.ceil(shared * most) / shared if shared else most
-        return max(self.config.words_per_step * share * self.config.negatives * each, 1.0)
+    def positions(self) -> float:
+        """Expected positions of a minibatch: those of its running words that subsampling keeps."""
+        counts = self.corpus.counts.double()
+        return self.config.words_per_step * (counts * self.keep).sum().item() / counts.sum().item()
 
     def check(self, learning_rate: float) -> None:
-        limit = self.config.most_summed
-        if limit is not None and learning_rate * self.summed > limit:
-            wanted = "task.shared_negatives" if self.config.shared_negatives else "no"
-            more = f"raise {wanted}, " if self.config.shared_negatives else ""
+        """Refuse minibatches larger than those that were seen to follow sequential SGD.
+
+        One shared negative adds up the gradients of all B positions, negatives/shared_negatives each. Both layers move by
+        steps that grow with the rate, so what this overshoots by grows with the rate's square: training followed sequential
+        SGD as long as rate^2 * B * negatives/shared_negatives <= 0.25, and, however negatives are drawn, rate^2 * B <= 4.
+        """
+        config = self.config
+        summed = max(self.positions * config.negatives / (config.shared_negatives or torch.inf), self.positions / 16)
+        if config.most_summed is not None and learning_rate**2 * summed > config.most_summed:
             raise ConfigError(
-                f"a minibatch of task.words_per_step={self.config.words_per_step} adds up to {self.summed:.0f} gradients in one output vector, times "
-                f"trainer.learning_rate={learning_rate:g} this is {learning_rate * self.summed:.1f}, beyond task.most_summed={limit:g}, up to which training was "
-                f"seen to follow sequential SGD; {more}lower task.words_per_step or the rate, or set task.most_summed=null to go on regardless."
+                f"minibatches of task.words_per_step={config.words_per_step} ({self.positions:.0f} positions) with task.shared_negatives={config.shared_negatives} "
+                f"are too large for trainer.learning_rate={learning_rate:g}: {learning_rate:g}^2 times {summed:.0f} summed gradients is {learning_rate**2 * summed:.2f}, "
+                f"beyond task.most_summed={config.most_summed:g}, up to which training was seen to follow sequential SGD. Raise task.shared_negatives, lower "
+                "task.words_per_step or the rate, or set task.most_summed=null to go on regardless."
             )
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[cbow.Minibatch]:
@@ -149,10 +151,8 @@ class Word2Vec(Task):
 
     def probe(self) -> Probe:
         """The names in one section of the questions: which are cities, which are states."""
-        names = self.corpus.section_names
-        if self.config.probe_section not in names:
-            raise ConfigError(f"task.probe_section is {self.config.probe_section!r}; the questions have: {', '.join(names)}.")
-        asked = self.corpus.questions[self.corpus.sections == names.index(self.config.probe_section)].cpu()
+        section = self.corpus.section_names.index(self.config.probe_section)
+        asked = self.corpus.questions[self.corpus.sections == section].cpu()
         sides = [set(asked[:, columns].flatten().tolist()) - {-1} for columns in ((0, 2), (1, 3))]
         sides = [sorted(side - other) for side, other in zip(sides, sides[::-1], strict=True)]
         words = torch.tensor(sides[0] + sides[1], dtype=torch.int64, device=self.device)
@@ -169,11 +169,8 @@ class Word2Vec(Task):
             near, cosine = nearest(self._vectors(model), self.inputs, torch.tensor([index[w] for w in known], device=self.device), NEIGHBOURS)
             for word, words, cosines in zip(known, near.tolist(), cosine.tolist(), strict=True):
                 rows.append({"word": word, "nearest": [[self.corpus.words[w], round(c, 3)] for w, c in zip(words, cosines, strict=True)]})
-        files = {}
-        if self.config.embeddings != "none":
-            write = {"text": embeddings.write_text, "binary": embeddings.write_binary}[self.config.embeddings]
-            name = {"text": "embeddings.txt", "binary": "embeddings.bin"}[self.config.embeddings]
-            files[name] = lambda path: write(path, self.corpus.words, self._embedding(model))
+        write = {"text": embeddings.write_text, "binary": embeddings.write_binary}.get(self.config.embeddings)
+        files = {name: lambda path: write(path, self.corpus.words, self._embedding(model)) for name in self.files}
         return Evidence({"correct": self.answered(model).cpu().numpy()}, {"neighbours": rows}, files)
 
     def _embedding(self, model: Model) -> np.ndarray:
