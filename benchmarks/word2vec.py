@@ -7,6 +7,7 @@ are reported. gensim does not divide a position's gradient by its number of cont
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import statistics
@@ -119,12 +120,12 @@ def beside_gensim(task, width, words, rounds):
     sentences = [[names[t] for t in tokens[i : i + 1000]] for i in range(0, words, 1000)]
     counts = dict(zip(names, task.corpus.counts.tolist(), strict=True))
     net = network(width, task.inputs)
+    # The counts stay the whole text's, so both have the same vocabulary, subsampling and negatives.
+    task.corpus = dataclasses.replace(task.corpus, tokens=task.corpus.tokens[:words])
     found = {"ours": [], "gensim": []}
     for r in range(rounds):
         begin = time.perf_counter()
-        for step, batch in enumerate(task.batches(r)):
-            if step * task.config.words_per_step >= words:
-                break
+        for batch in task.batches(r):
             update, _ = task.step(net, batch)
             net.apply_update(update, RATE, DECAY)
         found["ours"].append(words / (time.perf_counter() - begin))

@@ -166,7 +166,8 @@ def test_order_is_kept_for_clones_without_the_runs(tmp_path):
             np.savez(folder / "evidence.npz", correct=answered(share, shift=seed)[0])
     runs = {row: [replace(record(row, seed), folder=str(tmp_path / f"{row}{seed}")) for seed in (0, 1)] for row in "ab"}
     found = order.comparisons(["a", "b"], runs)
-    order.write(found, tmp_path / "order.json")
-    (kept,) = order.read(tmp_path / "order.json")
+    order.write(found, "cpu scale, D", tmp_path / "order.json")
+    (kept,) = order.read(tmp_path / "order.json", "cpu scale, D")
+    assert order.read(tmp_path / "order.json", "paper scale, D") == order.read(tmp_path / "absent.json", "cpu scale, D") == []
     assert kept.sentence({}) == found[0].sentence({}) and (kept.seeds, kept.questions) == (2, 2000)
     assert order.comparisons(["a", "b"], {"a": runs["a"]}) == []

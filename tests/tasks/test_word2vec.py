@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
 from infwidth import train
 from infwidth.data.questions import parse
@@ -247,8 +248,6 @@ def test_gensim_reads_the_word_vectors(form, model, tmp_path):
     folder = tmp_path / "results/runs/word2vec" / summary["id"]
     path = folder / {"text": "embeddings.txt", "binary": "embeddings.bin"}[form]
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")
-    from safetensors.torch import load_file
-
     columns = load_file(folder / "checkpoints/best.safetensors")["columns"]
     assert len(vectors) == len(columns) and vectors.vector_size == (6 if rank else 20)
     gram = columns @ columns.mT
@@ -362,3 +361,35 @@ def test_a_state_by_columns_is_saved_without_a_copy_and_taken_over():
     assert torch.equal(other.U, net.U) and torch.equal(other.V, net.V) and not other.U.is_contiguous()
     with pytest.raises(CheckpointError, match="does not fit"):
         other.load_state(linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator()).state() | {"columns": state["columns"][:3]})
+
+
+def test_word_vectors_can_be_had_of_a_finished_run(tmp_path, capsys):
+    options = ["task=word2vec", "model=mu_limit", "trainer.epochs=1", "task.embedding_rank=6"]
+    summary = train.run(small(tmp_path, *options))
+    path = tmp_path / "results/runs/word2vec" / summary["id"] / "embeddings.txt"
+    assert not path.exists() and train.run(small(tmp_path, *options, "task.embeddings=text")) == summary
+    assert "written from the run's checkpoint" in capsys.readouterr().out
+    kept = path.read_text()
+    path.unlink()
+    train.run(small(tmp_path, *options, "task.embeddings=text", "force=true"))
+    assert path.read_text() == kept
+    path.unlink()
+    (path.parent / "checkpoints/best.safetensors").unlink()
+    with pytest.raises(ConfigError, match="kept no checkpoint; force=true repeats it"):
+        train.run(small(tmp_path, *options, "task.embeddings=text"))
+
+
+def test_running_out_of_memory_is_a_sentence(tmp_path, monkeypatch):
+    def fails(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    monkeypatch.setattr("infwidth.training.trainer.Trainer._one_step", fails)
+    with pytest.raises(ConfigError, match="has run out of memory on cpu .CUDA out of memory"):
+        train.run(small(tmp_path, "task=word2vec"))
+
+
+def test_what_it_will_take_is_said_before(tmp_path, capsys):
+    summary = train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
+    assert capsys.readouterr().out.startswith("predicted: 0.00 GB of parameters, about 0.0 min of training for 240 steps")
+    state = load_file(tmp_path / "results/runs/word2vec" / summary["id"] / "checkpoints/best.safetensors")
+    assert summary["predicted"]["parameter_bytes"] == sum(t.numel() * t.element_size() for t in state.values())

@@ -87,11 +87,16 @@ class Stop(Exception):
     pass
 
 
+WORD2VEC = ("task=word2vec", "data.running_words=1000", "task.words_per_step=170", "task.shared_negatives=32", "trainer.schedule.every=340")
+"""Six steps an epoch, as few-shot learning has here, and a rate that falls inside it."""
+
+
+@pytest.mark.parametrize("task", [("task=maml_omniglot",), WORD2VEC], ids=["maml", "word2vec"])
 @pytest.mark.parametrize("model", ["model=finite", "model=mu_limit", "model=ntk_limit"])
 @pytest.mark.parametrize("after", [1, 7, 11, 17])
-def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, monkeypatch, model, after):
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, monkeypatch, task, model, after):
     """Killed at step ``after`` without any chance to save, as by kill -9: whatever was not in a checkpoint is lost."""
-    config = lambda folder: small(folder, model, "trainer.checkpoint_every=1", "trainer.epochs=3")
+    config = lambda folder: small(folder, *task, model, "trainer.checkpoint_every=1", "trainer.epochs=3")
     undisturbed = train.run(config(tmp_path / "a"))
     step = Trainer._one_step
 

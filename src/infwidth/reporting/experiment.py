@@ -91,9 +91,9 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     if stale:
         notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
     made = f"{scale} scale, {data}"
-    notes += _order(recipe, drawn, labels, output)
+    notes += _order(recipe, drawn, labels, made, output)
     notes += _panel_table(recipe, drawn, output)
-    lists = _neighbours(recipe, drawn, labels, output)
+    lists = _neighbours(recipe, drawn, labels, made, output)
     (output / "table.md").write_text(
         f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
     )
@@ -151,6 +151,8 @@ def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: 
         )
         if local:
             panels.append(pca.from_run(wanted.title, Path(local[0].folder), wanted.which))
+    if len(panels) == len(recipe.pca) and None in panels:
+        return [f"no PCA: fewer than {pca.FOLDS} examples of a class, too few to cross-validate a probe"]
     if len(panels) == len(recipe.pca):
         pca.write(panels, output / "pca.json")
     if not (output / "pca.json").exists():
@@ -161,18 +163,16 @@ def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: 
     ]
 
 
-def _order(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], output: Path) -> list[str]:
+def _order(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path) -> list[str]:
     """Whether each row of the recipe's order is above the one before it; a line for each. Without the runs what was found stands."""
     found = order.comparisons(recipe.order, drawn)
     if found and len(found) == len(recipe.order) - 1:
-        order.write(found, output / "order.json")
-    if not recipe.order or not (output / "order.json").exists():
-        return []
-    return [c.sentence(labels) for c in order.read(output / "order.json")]
+        order.write(found, made, output / "order.json")
+    return [c.sentence(labels) for c in order.read(output / "order.json", made)]
 
 
 def _neighbours(
-    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], output: Path
+    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path
 ) -> list[tuple[str, pd.DataFrame]]:
     """Nearest words under the recipe's rows (lowest seed), kept beside the table."""
     path, rows = output / "neighbours.json", {}
@@ -183,12 +183,13 @@ def _neighbours(
                 rows[row] = json.loads(evidence.read_text())["neighbours"]
                 break
     if rows and len(rows) == len(recipe.neighbours):
-        path.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    if not recipe.neighbours or not path.exists():
+        path.write_text(json.dumps({"made": made, "rows": rows}, ensure_ascii=False, indent=1) + "\n")
+    kept = json.loads(path.read_text()) if path.exists() else {"made": None}
+    if kept["made"] != made:
         return []
     lines = [
         {"word": near["word"], "vectors": labels.get(row, row), "nearest words (cosine)": ", ".join(f"{w} {c:.2f}" for w, c in near["nearest"])}
-        for row, words in json.loads(path.read_text()).items()
+        for row, words in kept["rows"].items()
         for near in words
     ]
     return [("Nearest words", pd.DataFrame(lines).sort_values("word", kind="stable"))] if lines else []

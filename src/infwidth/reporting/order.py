@@ -9,7 +9,7 @@ import numpy as np
 
 from infwidth.reporting.records import Record
 
-RESAMPLES = 10_000
+RESAMPLES, AT_ONCE = 10_000, 500
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def compare(worse: str, better: str, answers: Mapping[str, np.ndarray]) -> Compa
     seeds, questions = difference.shape
     rng = np.random.default_rng(0)
     # Resampling seeds and questions independently: their effects are crossed. A question drawn k times weighs k.
-    weight = rng.multinomial(questions, np.full(questions, 1 / questions), RESAMPLES) / questions
-    by_seed = weight @ difference.T
+    chance = np.full(questions, 1 / questions)
+    by_seed = np.concatenate([rng.multinomial(questions, chance, AT_ONCE) @ difference.T / questions for _ in range(RESAMPLES // AT_ONCE)])
     drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
     means = np.take_along_axis(by_seed, drawn, 1).mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -68,11 +68,13 @@ def _answers(record: Record) -> np.ndarray | None:
         return z["correct"] if "correct" in z else None
 
 
-def write(found: Sequence[Comparison], path: Path) -> None:
-    """Keep the comparisons, so that a clone without the runs can state them."""
+def write(found: Sequence[Comparison], made: str, path: Path) -> None:
+    """Keep the comparisons and at which scale on which data they were made, so that a clone without the runs can state them."""
     rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(c).items()} for c in found]
-    path.write_text(json.dumps(rows, indent=1, default=float) + "\n")
+    path.write_text(json.dumps({"made": made, "comparisons": rows}, indent=1, default=float) + "\n")
 
 
-def read(path: Path) -> list[Comparison]:
-    return [Comparison(**row) for row in json.loads(path.read_text())]
+def read(path: Path, made: str) -> list[Comparison]:
+    """The kept comparisons, if they were made at this scale on this data."""
+    kept = json.loads(path.read_text()) if path.exists() else {"made": None}
+    return [Comparison(**row) for row in kept["comparisons"]] if kept["made"] == made else []

@@ -16,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 COMPONENTS = 10
 """Principal components the two numbers are computed in: the same for every model, whatever its width."""
 
+FOLDS = 5
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -42,16 +44,18 @@ def panel(title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str
     reduced = PCA(min(COMPONENTS, *features.shape), svd_solver="full").fit(features.astype(np.float64))
     coordinates = reduced.transform(features.astype(np.float64))
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     return Panel(
         title, coordinates[:, :2], labels, names, 100 * reduced.explained_variance_ratio_[:2].sum(), silhouette_score(coordinates, labels),
         100 * cross_val_score(probe, coordinates, labels, cv=folds).mean(), examples,
     )  # fmt: skip
 
 
-def from_run(title: str, folder: Path, which: str) -> Panel:
-    """A panel from a run's features.npz; which: 'initial' or 'trained'."""
+def from_run(title: str, folder: Path, which: str) -> Panel | None:
+    """A panel from a run's features.npz; which: 'initial' or 'trained'. None if a class has too few examples."""
     with np.load(folder / "features.npz", allow_pickle=False) as z:
+        if np.bincount(z["labels"], minlength=len(z["names"])).min() < FOLDS:
+            return None
         examples = tuple(z["examples"].tolist()) if "examples" in z else ()
         return panel(title, z[which], z["labels"], tuple(z["names"].tolist()), examples)
 
