@@ -92,10 +92,11 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     identity = run_id(_deciding(config, data.checksum))
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
-    model = None
+    trainer = None
     if chosen.force or directory.summary().get("status") not in ENDED:  # before the run's folder exists: a wrong config leaves none
         _require_memory(chosen, task, shape, device, dtype)
         model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
+        trainer = Trainer(chosen.trainer, task, model, directory, identity, label, NoLogger())
     with directory.locked():
         if chosen.force:
             directory.clear()
@@ -110,7 +111,6 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True
             )
             return summary
-        trainer = Trainer(chosen.trainer, task, model, directory, identity, label, NoLogger())
         predicted = _predicted(chosen, task, shape, trainer.last_step, device, dtype)
         directory.create(config)
         return _carried_out(chosen, config, data, trainer, device, predicted)
@@ -169,7 +169,7 @@ def _write_missing_files(chosen: RunConfig, task: Task, shape: Shape, directory:
     if not path.exists():
         raise ConfigError(f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true repeats it.")
     model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
-    model.load_state(checkpoints.load(path)[0])
+    model.load_state(checkpoints.load(path, directory.path.name)[0])
     files = task.evidence(model).files
     directory.write_files({name: files[name] for name in missing})
     print(f"{', '.join(missing)} written from the run's checkpoint, {directory.path}", flush=True)
