@@ -1,0 +1,214 @@
+"""Whole reproductions: tables, figures, the page, and what becomes of them without the runs."""
+
+import csv
+import json
+import subprocess
+
+import pandas as pd
+import pytest
+
+from infwidth import report, train
+from infwidth.errors import DataError
+from infwidth.reporting import staleness
+from infwidth.reporting.table import COLUMNS
+from tests.commands import command
+from tests.training.helpers import SMALL, SMALL_WORD2VEC, small
+
+
+REPRODUCE = [*(o for o in SMALL if o != "scale=demo")]
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """A whole reproduction with W&B offline: four rows, two seeds, one row with candidates."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    overrides = [o for o in REPRODUCE if not o.startswith(("logger", "trainer.epochs"))] + [
+        f"paths.results={folder}",
+        f"data.root={folder}/data",
+    ]
+    rows = ["width_8", "width_512", "mu_limit", "relu_ntk"]
+    arguments = [
+        "experiment=maml",
+        "scale=demo",
+        "seeds=2",
+        f"rows=[{','.join(rows)}]",
+        "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]",
+    ]
+    return folder, arguments, command("reproduce", *arguments)
+
+
+def test_reproduce_writes_table_figures_and_page(reproduced):
+    folder, _, done = reproduced
+    assert "[8/8 runs" in done.stdout
+    output = folder / "maml"
+    for name in (
+        "table.csv",
+        "table.md",
+        "runs.csv",
+        "accuracy_vs_width.png",
+        "accuracy_vs_width.svg",
+        "curves.png",
+        "pca.png",
+        "pca.json",
+    ):
+        assert (output / name).stat().st_size > 100, name
+    table = pd.read_csv(output / "table.csv", dtype={"width": str})
+    assert list(table.columns) == COLUMNS
+    accuracy = table[table.metric == "accuracy"].set_index("row")
+    assert list(accuracy.index) == ["width_8", "width_512", "mu_limit", "relu_ntk"] and (accuracy.seeds == 2).all()
+    assert list(accuracy.width) == ["8", "512", "inf", "inf"] and accuracy.paper["mu_limit"] == 66.42
+    assert (
+        list(accuracy.parametrization) == ["mup", "mup", "mup", "ntk"] and (accuracy.data == "glyphs (generated)").all()
+    )
+    runs = [json.loads(p.read_text()) for p in (folder / "runs/maml").glob("*/summary.json")]
+    ours = [r["metrics"]["test/accuracy"] for r in runs if r["row"] == "mu_limit"]
+    assert accuracy["mean"]["mu_limit"] == pytest.approx(sum(ours) / 2, abs=1e-3)
+    page = (folder / "index.html").read_text()
+    assert (
+        page.count("data:image/png;base64") == 3
+        and "make demo" in page
+        and "demo scale" in page
+        and "http" not in page.replace("http-equiv", "")
+    )
+
+
+def test_reproduce_again_skips_everything(reproduced):
+    folder, arguments, _ = reproduced
+    before = (folder / "maml/runs.csv").read_text()
+    done = command("reproduce", *arguments)
+    assert done.stdout.count("already finished") == 8 and (folder / "maml/runs.csv").read_text() == before
+
+
+def test_a_clone_without_the_runs_rebuilds_the_report(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    (tmp_path / "maml").mkdir()
+    for name in ("runs.csv", "pca.json"):
+        (tmp_path / "maml" / name).write_bytes((folder / "maml" / name).read_bytes())
+    report.write(tmp_path)
+    for name in ("table.csv", "curves.svg", "accuracy_vs_width.svg", "pca.svg"):
+        assert (tmp_path / "maml" / name).read_text() == (folder / "maml" / name).read_text(), name
+
+
+def test_wandb_runs_are_kept_offline_beside_the_plain_files(reproduced):
+    folder, _, _ = reproduced
+    for run in (folder / "runs/maml").glob("*/summary.json"):
+        assert list(run.parent.glob("wandb/offline-run-*/run-*.wandb"))
+    assert list((folder / "runs/maml/wandb").glob("offline-run-*/run-*.wandb"))  # the report with table and figures
+
+
+def test_damaged_records_are_named(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    with open(folder / "maml/runs.csv", newline="") as f:
+        rows = list(csv.reader(f))
+    rows[2][rows[0].index("metrics")] = "{torn"
+    (tmp_path / "maml").mkdir()
+    with open(tmp_path / "maml/runs.csv", "w", newline="") as f:
+        csv.writer(f).writerows(rows)
+    with pytest.raises(DataError, match="runs.csv, line 3 is not a run"):
+        report.write(tmp_path)
+
+
+def test_unknown_experiments_and_rows():
+    done = command("reproduce", "experiment=alchemy", check=False)
+    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: maml" in done.stderr
+    done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
+    assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
+    done = command("report", "name=nothing", check=False)
+    assert done.returncode == 2 and "there are no finished runs named nothing" in done.stderr
+
+
+def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
+    def git(*arguments):
+        command = ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def outdated(commit):
+        staleness.outdated.cache_clear()
+        return staleness.outdated(commit, tmp_path)
+
+    code, settings = tmp_path / "src/infwidth/models/linear.py", tmp_path / "conf/task/t.yaml"
+    for path, text in (
+        (code, '"""Doc."""\nx = 1\n'),
+        (settings, "a: 1\n"),
+        (tmp_path / "src/infwidth/reporting/table.py", "1\n"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    first = git("rev-parse", "--short", "HEAD")
+    code.write_text('"""Another doc."""\nx = 1  # a comment\n')
+    settings.write_text("a: 1  # a comment\n")
+    (tmp_path / "src/infwidth/reporting/table.py").write_text("2\n")
+    assert not outdated(first) and outdated(first + "+") and outdated("0123456789")
+    settings.write_text("a: 2\n")
+    assert outdated(first)
+    settings.write_text("a: 1\n")
+    code.write_text("x = 2\n")
+    assert outdated(first)
+
+
+def test_scales_that_ask_for_the_same_run_share_it(tmp_path):
+    config = small(tmp_path, "experiment=maml/relu_ntk")
+    train.run(config)
+    train.run({**config, "scale": "cpu"})
+    table = pd.read_csv(report.write(tmp_path / "results") and tmp_path / "results/maml/table.csv")
+    assert set(table.scale) == {"demo", "cpu"}
+
+
+def test_a_local_run_keeps_the_scales_that_runs_csv_knows(tmp_path):
+    config = small(tmp_path, "experiment=maml/relu_ntk")
+    train.run(config)
+    report.write(tmp_path / "results")
+    summary = train.run({**config, "scale": "cpu", "force": True})
+    assert summary["scale"] == "cpu" and "scales" not in summary
+    report.write(tmp_path / "results")
+    assert set(pd.read_csv(tmp_path / "results/maml/table.csv").scale) == {"demo", "cpu"}
+
+
+def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, capsys):
+    good = train.run(small(tmp_path, "name=good"))
+    bad = train.run(small(tmp_path, "name=bad"))
+    folder = tmp_path / "results/runs/bad" / bad["id"]
+    (folder / "config.yaml").write_text("a: [")
+    interrupted = tmp_path / "results/runs/stopped/x"
+    interrupted.mkdir(parents=True)
+    (interrupted / "summary.json").write_text('{"status": "interrupted"}')
+    assert list(report.write(tmp_path / "results", "good")) == ["good"]
+    assert "bad is left out of the page" in capsys.readouterr().err
+    with pytest.raises(DataError, match="is damaged"):
+        report.write(tmp_path / "results", "bad")
+    (tmp_path / "results/runs/good" / good["id"] / "summary.json").write_bytes(b"\xff[]")
+    assert train.run(small(tmp_path, "name=good"))["metrics"] == good["metrics"]
+
+
+def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
+    folder, _, _ = reproduced
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- table: maml -->\nold\n<!-- end -->\nafter\n")
+    report.update_readme(readme, folder)
+    text = readme.read_text()
+    assert (
+        text.startswith("before\n<!-- table: maml -->")
+        and text.endswith("<!-- end -->\nafter\n")
+        and "| μ-limit" in text
+        and "old" not in text
+    )
+
+
+def test_word_vectors_have_their_order_neighbours_and_columns(tmp_path):
+    options = [*SMALL_WORD2VEC, "data.running_words=8000", "task.subsample=0.01", "task.shared_negatives=64"]
+    overrides = [*(o for o in options if o != "scale=demo"), f"paths.results={tmp_path}", f"data.root={tmp_path}/data"]
+    command("reproduce", "experiment=word2vec", "scale=demo", "seeds=2", "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]")
+    folder = tmp_path / "word2vec"
+    table = pd.read_csv(folder / "table.csv")
+    assert {"accuracy", "semantic", "syntactic", "section/city-in-state"} <= set(table.metric)
+    assert (table[table.row == "ntk_limit"]["mean"] == 0).all() and (table[table.row == "mu_limit"]["mean"] > 0).all()
+    text = (folder / "table.md").read_text()
+    assert "width 256 minus width 64" in text and "both resampled" in text and "| semantic |" in text
+    assert "random initial vectors, width 1024" in text and "examples of 2 classes" in text
+    page = (tmp_path / "index.html").read_text()
+    assert "Word2Vec: word vectors" in page
+    for name in ("accuracy_vs_width.png", "curves.png", "pca.png", "order.json"):
+        assert (folder / name).stat().st_size > 0
