@@ -23,7 +23,6 @@ from infwidth.models.contract import Bags
 from infwidth.parametrization import named
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
-from infwidth.tasks.word2vec import cbow
 from infwidth.tasks.word2vec.analogies import accuracies, answers
 from infwidth.training import provenance
 

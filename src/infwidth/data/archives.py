@@ -6,11 +6,17 @@ import socket
 import urllib.error
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from infwidth.errors import DataError
+
+
+def first_file(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
+    """The first file of one of these names in the first of the folders that has one."""
+    names = tuple(names)
+    return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
 
 
 def checksum(path: Path, algorithm: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infwidth.data.archives import Download, checksum
+from infwidth.data.archives import Download, checksum, first_file
 from infwidth.errors import DataError
 
 OFFICIAL = Download("https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt", "8b7461cbf7ecc0aec9b32eb626821105")
@@ -74,7 +74,4 @@ def require_official(path: Path) -> None:
 
 def find(folder: Path) -> Path | None:
     """questions-words.txt in a folder or its subfolders ``text`` and ``questions``."""
-    for place in (folder, folder / "text", folder / "questions"):
-        if (place / "questions-words.txt").is_file():
-            return place / "questions-words.txt"
-    return None
+    return first_file((folder, folder / "text", folder / "questions"), ["questions-words.txt"])

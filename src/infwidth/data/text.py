@@ -18,7 +18,7 @@ import numpy as np
 
 from infwidth.config import key
 from infwidth.data import questions
-from infwidth.data.archives import Download, checksum
+from infwidth.data.archives import Download, checksum, first_file
 from infwidth.errors import DataError
 from infwidth.progress import bar
 
@@ -162,11 +162,7 @@ def as_words(array: np.ndarray) -> list[str]:
 
 def find(folder: Path, name: str) -> Path | None:
     """A corpus file of that name in a folder or its subfolders ``text`` and ``name``."""
-    for place in (folder, folder / "text", folder / name):
-        for suffix in SUFFIXES:
-            if (place / f"{name}{suffix}").is_file():
-                return place / f"{name}{suffix}"
-    return None
+    return first_file((folder, folder / "text", folder / name), (f"{name}{suffix}" for suffix in SUFFIXES))
 
 
 def prepare(config: CorpusConfig, label: str, path: Path, question_file: Path, stream: Iterable[bytes], size: int | None = None):

@@ -145,12 +145,8 @@ def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: 
     """Draw the panels whose runs are here (lowest seed) and keep them; a line for each. Without the runs the kept ones stand."""
     panels = []
     for wanted in recipe.pca:
-        local = sorted(
-            (r for r in drawn.get(wanted.row, ()) if r.folder and (Path(r.folder) / "features.npz").exists()),
-            key=lambda r: r.seed,
-        )
-        if local:
-            panels.append(pca.from_run(wanted.title, Path(local[0].folder), wanted.which))
+        if features := _of_lowest_seed(drawn.get(wanted.row, ()), "features.npz"):
+            panels.append(pca.from_run(wanted.title, features.parent, wanted.which))
     if len(panels) == len(recipe.pca) and None in panels:
         return [f"no PCA: fewer than {pca.FOLDS} examples of a class, too few to cross-validate a probe"]
     if len(panels) == len(recipe.pca):
@@ -161,6 +157,12 @@ def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: 
         f"{p.title}: silhouette {p.silhouette:.3f}, linear probe {p.probe_accuracy:.1f} % (chance {p.chance:.0f} %), {len(p.labels)} examples of {len(p.names)} classes"
         for p in pca.read(output / "pca.json")
     ]
+
+
+def _of_lowest_seed(runs: Sequence[Record], file: str) -> Path | None:
+    """That file of the run of lowest seed whose folder is here and has it."""
+    local = sorted((r for r in runs if r.folder and (Path(r.folder) / file).exists()), key=lambda r: r.seed)
+    return Path(local[0].folder) / file if local else None
 
 
 def _order(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path) -> list[str]:
@@ -177,11 +179,8 @@ def _neighbours(
     """Nearest words under the recipe's rows (lowest seed), kept beside the table."""
     path, rows = output / "neighbours.json", {}
     for row in recipe.neighbours:
-        for record in sorted(drawn.get(row, ()), key=lambda r: r.seed):
-            evidence = Path(record.folder) / "evidence.json"
-            if record.folder and evidence.exists():
-                rows[row] = json.loads(evidence.read_text())["neighbours"]
-                break
+        if evidence := _of_lowest_seed(drawn.get(row, ()), "evidence.json"):
+            rows[row] = json.loads(evidence.read_text())["neighbours"]
     if rows and len(rows) == len(recipe.neighbours):
         path.write_text(json.dumps({"made": made, "rows": rows}, ensure_ascii=False, indent=1) + "\n")
     kept = json.loads(path.read_text()) if path.exists() else {"made": None}

@@ -47,6 +47,10 @@ def write_json(path: Path, value: Any) -> None:
     os.replace(temporary, path)
 
 
+def _archive(arrays: Mapping[str, np.ndarray]) -> Callable[[Path], None]:
+    return lambda path: np.savez_compressed(path, **arrays)
+
+
 class RunDirectory:
     """The files of one run. Every failure to write raises OutputError that names the folder."""
 
@@ -121,27 +125,20 @@ class RunDirectory:
             f.truncate(size)
 
     def write_features(self, **arrays: np.ndarray) -> None:
-        with self._writing():
-            temporary = self.path / f".{FEATURES}.{os.getpid()}.npz"
-            np.savez_compressed(temporary, **arrays)
-            os.replace(temporary, self.path / FEATURES)
+        self.write_files({FEATURES: _archive(arrays)})
 
     def write_evidence(self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]) -> None:
         """evidence.npz, evidence.json and files of the task's own; nothing where there is nothing."""
-        self.write_files(files)
-        with self._writing():
-            if arrays:
-                temporary = self.path / f".{EVIDENCE}.{os.getpid()}.npz"
-                np.savez_compressed(temporary, **arrays)
-                os.replace(temporary, self.path / f"{EVIDENCE}.npz")
-            if tables:
+        self.write_files({**files, **({f"{EVIDENCE}.npz": _archive(arrays)} if arrays else {})})
+        if tables:
+            with self._writing():
                 write_json(self.path / f"{EVIDENCE}.json", tables)
 
     def write_files(self, files: Mapping[str, Callable[[Path], None]]) -> None:
         """Files by name, each by its function, whole or not at all."""
         with self._writing():
             for name, write in files.items():
-                temporary = self.path / f".{name}.{os.getpid()}"
+                temporary = self.path / f".{os.getpid()}.{name}"  # numpy wants its suffix at the end
                 write(temporary)
                 os.replace(temporary, self.path / name)
 
