@@ -35,7 +35,7 @@ def test_contexts_are_those_of_a_plain_loop(seed, window, sentence, length):
     words, reach = rng.integers(V, size=length), rng.integers(1, window + 1, size=length)
     start = int(rng.integers(length))
     end = int(rng.integers(start, length)) + 1
-    found = cbow.windows(torch.tensor(words), torch.tensor(reach), start, end, window, sentence, torch.float64)
+    found = cbow.Windows(torch.tensor(words), torch.tensor(reach), window, sentence, torch.float64)(start, end)
     share = torch.zeros(end - start, V, dtype=torch.float64)
     share[:, found.words] = found.share
     touches = torch.zeros(V, dtype=torch.float64)
@@ -93,7 +93,7 @@ def test_shared_draws_have_every_word_as_often_as_expected_up_to_rounding(seed, 
 def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
     g = generator(seed)
     words = torch.randint(V, (20,), generator=g)
-    context = cbow.windows(words, torch.randint(1, 4, (20,), generator=g), 5, 5 + positions, 3, 100, dtype)
+    context = cbow.Windows(words, torch.randint(1, 4, (20,), generator=g), 3, 100, dtype)(5, 5 + positions)
     drawn = torch.randint(V, (8,) if shared else (positions, 5), generator=g)
     return cbow.minibatch(context, words[5 : 5 + positions], drawn, 5 / drawn.shape[-1]), drawn
 
@@ -132,7 +132,7 @@ def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha
 
 def test_shared_negatives_have_the_gradient_of_independent_ones_on_average():
     words = torch.randint(V, (20,), generator=generator())
-    context = cbow.windows(words, torch.full((20,), 2), 0, 20, 3, 100, torch.float64)
+    context = cbow.Windows(words, torch.full((20,), 2), 3, 100, torch.float64)(0, 20)
     sampler = Negatives(torch.arange(1, V + 1), 0.75)
     means = {}
     for kind in ("shared", "independent"):
@@ -140,7 +140,8 @@ def test_shared_negatives_have_the_gradient_of_independent_ones_on_average():
         for s in range(3000):
             drawn = sampler.spread(8, generator(s)) if kind == "shared" else sampler.independent(20, 5, generator(s))
             batch = cbow.minibatch(context, words, drawn, 5 / drawn.shape[-1])
-            total[:, batch.asked.rows] += batch.weight
+            weight = batch.weight.expand(20, -1).scatter(1, batch.target[:, None], 0)  # a target is no negative of its own
+            total[:, batch.asked.rows] += weight
         means[kind] = total / 3000
     expected = 5 * sampler.probability.repeat(20, 1)
     expected[torch.arange(20), words] = 0

@@ -25,7 +25,7 @@ def minibatch(z, part):
     """Examples of a fixture as a minibatch; the touches of decay weigh every example by its own learning rate."""
     context, targets, negatives, rate = (torch.tensor(z[k][part]) for k in ("ctx", "tgt", "neg", "lr"))
     words, place = torch.unique(context.clamp(min=0), return_inverse=True)
-    batch = cbow.minibatch(cbow.bags(words, place, context >= 0, rate.dtype), targets, negatives, 1.0)
+    batch = cbow.minibatch(cbow.bags(words, place, (context >= 0).to(rate)), targets, negatives, 1.0)
     if z["wd"]:
         shrink = torch.log(1 - rate * z["wd"]) / np.log(1 - z["wd"])
         entries = torch.zeros(len(rate), len(words), dtype=rate.dtype).scatter_add_(1, place, (context >= 0).to(rate))
@@ -112,7 +112,7 @@ def test_a_minibatch_of_one_is_one_example_after_another(file):
         used += 1
         sequential.step(U, V, context, int(z["tgt"][i]), z["neg"][i].tolist(), float(z["lr"][i]), z["wd"], table=True)
         words, place = torch.unique(torch.tensor([context]), return_inverse=True)
-        bags = cbow.bags(words, place, torch.ones(1, len(context), dtype=torch.bool), torch.float64)
+        bags = cbow.bags(words, place, torch.ones(1, len(context), dtype=torch.float64))
         batch = cbow.minibatch(bags, torch.tensor([z["tgt"][i]]), torch.tensor(z["neg"][i][None]), 1.0)
         f, pullback = net.linearized(batch.context, batch.asked)
         net.apply_update(pullback(cbow.cotangent(f, batch, table=True)), float(z["lr"][i]), z["wd"])

@@ -108,10 +108,11 @@ class Word2Vec(Task):
 
     def _minibatches(self, text: Kept, start: int, names: tuple[int | str, ...]) -> Iterator[cbow.Minibatch]:
         config = self.config
-        words, reach = text.words.to(self.device), text.reach.to(self.device)
+        words = text.words.to(self.device)
+        windows = cbow.Windows(words, text.reach.to(self.device), config.window, config.sentence, self.dtype)
         for step in range(start, len(text.bounds) - 1):
             begin, end = text.bounds[step], text.bounds[step + 1]
-            context = cbow.windows(words, reach, begin, end, config.window, config.sentence, self.dtype)
+            context = windows(begin, end)
             generator = stream(*names, "negatives", step)
             if config.shared_negatives:
                 drawn = self.sampler.spread(config.shared_negatives, generator)
