@@ -1,5 +1,7 @@
 """Word2Vec: contexts, minibatches, gradients, analogies and word vectors against plain computations of the same."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,12 @@ from infwidth import train
 from infwidth.data.questions import parse
 from infwidth.errors import CheckpointError, ConfigError, DataError
 from infwidth.models import linear
-from infwidth.models.contract import Asked, Bags
+from infwidth.models.contract import Bags
 from infwidth.models.kernels import BagKernelMachine, Kernel
 from infwidth.parametrization import named
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import answers, nearest
+from infwidth.tasks.word2vec.minibatches import Windows, assembled
 from infwidth.tasks.word2vec.sampling import Negatives, keep_probability, kept
 from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
 from infwidth.training import prediction
@@ -35,9 +38,14 @@ def test_contexts_are_those_of_a_plain_loop(seed, window, sentence, length):
     words, reach = rng.integers(V, size=length), rng.integers(1, window + 1, size=length)
     start = int(rng.integers(length))
     end = int(rng.integers(start, length)) + 1
-    found = cbow.windows(torch.tensor(words), torch.tensor(reach), start, end, window, sentence, torch.float64)
-    share = torch.zeros(end - start, V, dtype=torch.float64)
-    share[:, found.words] = found.share
+    middle = int(rng.integers(start, end + 1))  # two minibatches, of which one may be empty
+    positions = Windows(torch.tensor(words), torch.tensor(reach), window, sentence)([start, middle, end])
+    batches = list(assembled(positions, torch.zeros(2, 1).long(), True, 1.0, V, torch.float64))
+    share, found_touches = torch.zeros(end - start, V, dtype=torch.float64), torch.zeros(V, dtype=torch.float64)
+    for batch, rows in zip(batches, (slice(0, middle - start), slice(middle - start, None)), strict=True):
+        share[rows, batch.context.words] = batch.context.means.dense()
+        found_touches[batch.context.words] += batch.context.touches
+        torch.testing.assert_close(batch.context.means.by_columns.dense(rows.indices(end - start)[1] - rows.start).mT, batch.context.means.dense())
     touches = torch.zeros(V, dtype=torch.float64)
     for row, t in enumerate(range(start, end)):
         near = [s for s in range(max(t - reach[t], 0), min(t + reach[t] + 1, length)) if s != t and s // sentence == t // sentence]
@@ -46,7 +54,7 @@ def test_contexts_are_those_of_a_plain_loop(seed, window, sentence, length):
             expected[words[s]] += 1
         touches += expected
         torch.testing.assert_close(share[row], expected / max(len(near), 1))
-    torch.testing.assert_close(torch.zeros_like(touches).index_copy(0, found.words, found.touches), touches)
+    torch.testing.assert_close(found_touches, touches)
 
 
 def test_words_are_kept_as_often_as_they_should_be_and_minibatches_cover_them():
@@ -85,7 +93,7 @@ def test_negatives_follow_their_probabilities():
 @given(st.integers(0, 1000), st.integers(1, 50))
 def test_shared_draws_have_every_word_as_often_as_expected_up_to_rounding(seed, number):
     sampler = Negatives(torch.arange(1, V + 1), 0.75)
-    drawn = torch.bincount(sampler.spread(number, generator(seed)), minlength=V)
+    drawn = torch.bincount(sampler.spread(3, number, generator(seed))[1], minlength=V)
     expected = number * sampler.probability
     assert drawn.sum() == number and (drawn >= (expected - 1e-9).floor()).all() and (drawn <= (expected + 1e-9).ceil()).all()
 
@@ -93,9 +101,9 @@ def test_shared_draws_have_every_word_as_often_as_expected_up_to_rounding(seed, 
 def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
     g = generator(seed)
     words = torch.randint(V, (20,), generator=g)
-    context = cbow.windows(words, torch.randint(1, 4, (20,), generator=g), 5, 5 + positions, 3, 100, dtype)
-    drawn = torch.randint(V, (8,) if shared else (positions, 5), generator=g)
-    return cbow.minibatch(context, words[5 : 5 + positions], drawn, 5 / drawn.shape[-1]), drawn
+    found = Windows(words, torch.randint(1, 4, (20,), generator=g), 3, 100)([5, 5 + positions])
+    drawn = torch.randint(V, (1, 8) if shared else (positions, 5), generator=g)
+    return next(assembled(found, drawn, shared, 5 / drawn.shape[-1], V, dtype)), drawn.expand(positions, -1)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -105,16 +113,15 @@ def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha
     with torch.no_grad():
         net.b.normal_(generator=generator(1))
     batch, drawn = batch_of(shared)
-    x = torch.zeros(6, V, dtype=torch.float64).index_copy(1, batch.context.words, batch.context.share)
+    x = torch.zeros(6, V, dtype=torch.float64).index_copy(1, batch.context.words, batch.context.means.dense())
     outputs = net(x)
-    rows = batch.asked.rows
     f, pullback = net.linearized(batch.context, batch.asked)
-    torch.testing.assert_close(f, outputs[:, rows].detach())
-    target = rows[batch.target]
+    torch.testing.assert_close(f, batch.asked.among(outputs[:, batch.asked.rows]).detach())
+    target = batch.asked.rows[batch.asked.own]
     log = torch.nn.functional.logsigmoid
     plain = -log(outputs[torch.arange(6), target]).sum()
     for i in range(6):
-        for n in drawn.tolist() if shared else drawn[i].tolist():
+        for n in drawn[i].tolist():
             if n != target[i]:
                 plain = plain - log(-outputs[i, n]) * 5 / drawn.shape[-1]
     plain.backward()
@@ -130,17 +137,35 @@ def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha
     torch.testing.assert_close(halved.norms()["U"], update.norms()["U"] / 2)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_position_without_context_moves_nothing(shared):
+    """Not even through a bias, by which h is not 0."""
+    net = linear.finite(5, V, V, 1.0, 0.8, 0.7, named("mup", 1), generator(), torch.float64, bags=True)
+    with torch.no_grad():
+        net.b.normal_(generator=generator(1))
+    words = torch.randint(V, (6,), generator=generator())
+    drawn = torch.randint(V, (1, 8) if shared else (6, 5), generator=generator())
+    batches = []
+    for reach in ([2, 2, 0, 2, 2, 2], [0] * 6):
+        batches.append(next(assembled(Windows(words, torch.tensor(reach), 3, 100)([0, 6]), drawn, shared, 0.5, V, torch.float64)))
+    some, none = batches
+    assert some.present.tolist() == [1, 1, 0, 1, 1, 1] and some.weight[2].eq(0).all() and some.asked.touches.sum() <= 5 * (1 + 8 * 0.5)
+    f, pullback = net.linearized(none.context, none.asked)
+    assert cbow.loss(f, none) == 0 and none.asked.touches.eq(0).all() and len(none.context.words) == 0
+    assert all(norm == 0 for norm in pullback(cbow.cotangent(f, none)).norms().values())
+
+
 def test_shared_negatives_have_the_gradient_of_independent_ones_on_average():
     words = torch.randint(V, (20,), generator=generator())
-    context = cbow.windows(words, torch.full((20,), 2), 0, 20, 3, 100, torch.float64)
+    positions = Windows(words, torch.full((20,), 2), 3, 100)([0, 20])
     sampler = Negatives(torch.arange(1, V + 1), 0.75)
     means = {}
     for kind in ("shared", "independent"):
         total = torch.zeros(20, V, dtype=torch.float64)
         for s in range(3000):
-            drawn = sampler.spread(8, generator(s)) if kind == "shared" else sampler.independent(20, 5, generator(s))
-            batch = cbow.minibatch(context, words, drawn, 5 / drawn.shape[-1])
-            total[:, batch.asked.rows] += batch.weight
+            drawn = sampler.spread(1, 8, generator(s)) if kind == "shared" else sampler.independent(20, 5, generator(s))
+            batch = next(assembled(positions, drawn, kind == "shared", 5 / drawn.shape[-1], V, torch.float64))
+            total[:, batch.asked.rows[: batch.asked.shared]] += batch.weight[:, 1:]
         means[kind] = total / 3000
     expected = 5 * sampler.probability.repeat(20, 1)
     expected[torch.arange(20), words] = 0
@@ -190,7 +215,7 @@ def test_the_kernel_limit_bears_a_long_decay():
     for t in range(60):
         batch, _ = batch_of(True, t, dtype=torch.float32)
         for model in (machine, net):
-            f, pullback = model.linearized(batch.context, Asked(batch.asked.rows, 30 * batch.asked.touches))
+            f, pullback = model.linearized(batch.context, dataclasses.replace(batch.asked, touches=30 * batch.asked.touches))
             model.apply_update(pullback(cbow.cotangent(f, batch)), 0.3, 0.2)
         net.U.data.copy_(torch.eye(V))
     assert machine.kept.min() > 1e-7
@@ -282,8 +307,8 @@ def test_an_epoch_resumed_inside_goes_on_with_the_same_batches(shared):
     whole, resumed = (list(task(shared_negatives=shared).batches(2, start)) for start in (0, 6))
     assert len(whole) == 10 == task().steps_per_epoch
     for one, other in zip(whole[6:], resumed, strict=True):
-        pairs = [(one.weight, other.weight), (one.context.share, other.context.share), (one.context.words, other.context.words)]
-        pairs += [(one.asked.rows, other.asked.rows), (one.target, other.target)]
+        pairs = [(one.weight, other.weight), (one.context.means.dense(), other.context.means.dense()), (one.context.words, other.context.words)]
+        pairs += [(one.asked.rows, other.asked.rows), (one.asked.own, other.asked.own)]
         assert all(torch.equal(x, y) for x, y in pairs)
 
 

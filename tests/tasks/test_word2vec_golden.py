@@ -1,14 +1,17 @@
 """CBOW updates, sampling, analogies and width convergence against the recorded numbers of tests/golden/word2vec."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from infwidth.models import linear
-from infwidth.models.contract import Asked, Bags
+from infwidth.models.contract import Bags
 from infwidth.models.linear import LinearNet
 from infwidth.tasks.word2vec import cbow, sequential
 from infwidth.tasks.word2vec.analogies import accuracies, answers
+from infwidth.tasks.word2vec.minibatches import Positions, assembled
 from infwidth.tasks.word2vec.sampling import keep_probability, negative_probability
 from tests.conftest import golden_files, load_golden
 
@@ -21,17 +24,23 @@ def network(z, U0=None):
     return LinearNet(U.mT, V.clone(), torch.zeros(U.shape[1], dtype=U.dtype), alpha=0.0)
 
 
-def minibatch(z, part):
+def minibatch(context, targets, negatives):
+    """Contexts (B, m), -1 where there is none, as one minibatch with negatives of each position."""
+    position, column = (context >= 0).nonzero(as_tuple=True)
+    positions = Positions([0, len(context)], targets, position, context[position, column])
+    return next(assembled(positions, negatives, False, 1.0, 1000, torch.float64))
+
+
+def examples(z, part):
     """Examples of a fixture as a minibatch; the touches of decay weigh every example by its own learning rate."""
-    context, targets, negatives, rate = (torch.tensor(z[k][part]) for k in ("ctx", "tgt", "neg", "lr"))
-    words, place = torch.unique(context.clamp(min=0), return_inverse=True)
-    batch = cbow.minibatch(cbow.bags(words, place, context >= 0, rate.dtype), targets, negatives, 1.0)
+    context, targets, negatives, rate = (torch.tensor(z[k][part]).to(t) for k, t in (("ctx", torch.int64), ("tgt", torch.int64), ("neg", torch.int64), ("lr", torch.float64)))
+    batch = minibatch(context, targets, negatives)
     if z["wd"]:
         shrink = torch.log(1 - rate * z["wd"]) / np.log(1 - z["wd"])
-        entries = torch.zeros(len(rate), len(words), dtype=rate.dtype).scatter_add_(1, place, (context >= 0).to(rate))
-        uses = batch.weight.scatter_add(1, batch.target[:, None], torch.ones(len(rate), 1, dtype=rate.dtype))
-        bags = Bags(words, batch.context.share, (entries * shrink[:, None]).sum(0))
-        batch = cbow.Minibatch(bags, Asked(batch.asked.rows, (uses * shrink[:, None]).sum(0)), batch.target, batch.weight, batch.present)
+        entries = batch.context.means.dense() * (context >= 0).sum(1, keepdim=True)
+        bags = Bags(batch.context.words, batch.context.means, (entries * shrink[:, None]).sum(0))
+        uses = batch.asked.over_rows(batch.weight)
+        batch = cbow.Minibatch(bags, dataclasses.replace(batch.asked, touches=(uses * shrink[:, None]).sum(0)), batch.weight, batch.present)
     return batch, rate
 
 
@@ -39,13 +48,12 @@ def train(net, z, size):
     """One step a block of ``size`` examples; each example's rate is part of its cotangent."""
     positives, losses = [], []
     for start in range(0, len(z["tgt"]), size):
-        batch, rate = minibatch(z, slice(start, start + size))
+        batch, rate = examples(z, slice(start, start + size))
         f, pullback = net.linearized(batch.context, batch.asked)
         net.apply_update(pullback(cbow.cotangent(f, batch) * rate[:, None]), 1.0, z["wd"])
-        at_target = f.gather(1, batch.target[:, None]).squeeze(1)
-        positives.append(at_target)
-        q, weight = torch.sigmoid(f), batch.weight
-        losses.append(-torch.log(torch.sigmoid(at_target) + 1e-10) - (torch.log(1 - q + 1e-10) * weight).sum(1))
+        positives.append(f[:, 0])
+        q, weight = torch.sigmoid(f), batch.weight[:, 1:]
+        losses.append(-torch.log(q[:, 0] + 1e-10) - (torch.log(1 - q[:, 1:] + 1e-10) * weight).sum(1))
     return torch.cat(positives), torch.cat(losses)
 
 
@@ -111,9 +119,7 @@ def test_a_minibatch_of_one_is_one_example_after_another(file):
             continue
         used += 1
         sequential.step(U, V, context, int(z["tgt"][i]), z["neg"][i].tolist(), float(z["lr"][i]), z["wd"], table=True)
-        words, place = torch.unique(torch.tensor([context]), return_inverse=True)
-        bags = cbow.bags(words, place, torch.ones(1, len(context), dtype=torch.bool), torch.float64)
-        batch = cbow.minibatch(bags, torch.tensor([z["tgt"][i]]), torch.tensor(z["neg"][i][None]), 1.0)
+        batch = minibatch(torch.tensor([context]), torch.tensor([z["tgt"][i]]), torch.tensor(z["neg"][i][None]))
         f, pullback = net.linearized(batch.context, batch.asked)
         net.apply_update(pullback(cbow.cotangent(f, batch, table=True)), float(z["lr"][i]), z["wd"])
     assert used > 30

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.errors import CheckpointError, ConfigError
+from infwidth.models.sparse import Sparse
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
@@ -36,13 +37,13 @@ BAGS = (
 class Bags:
     """Inputs that are means of one-hot vectors, such as the context words of a position.
 
-    words (n,): the distinct indices that occur; share (B, n): the inputs in those coordinates, the others being zero; None
+    words (n,): the distinct indices that occur; means (B, n): the inputs in those coordinates, the others being zero; None
     for one bag per index, the one-hot vectors themselves; touches (n,): how often each index occurs, which decides how much
     it decays.
     """
 
     words: Tensor
-    share: Tensor | None
+    means: Sparse | None
     touches: Tensor | None
 
     @classmethod
@@ -52,16 +53,19 @@ class Bags:
 
     def mean_of(self, rows: Tensor) -> Tensor:
         """The mean of each bag's rows (B, m), for the rows (n, m) of the indices."""
-        return rows if self.share is None else self.share @ rows
+        return rows if self.means is None else self.means @ rows
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """A typical batch of bags: how many there are, how many distinct indices they have, how many outputs are asked for."""
+    """A typical batch of bags: how many there are, how many indices they have in all, how many distinct ones, how many distinct
+    outputs are asked for, and how many of these of every bag."""
 
     bags: float
+    members: float
     words: float
     asked: float
+    shared: float
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,27 @@ class Work:
 
 @dataclass(frozen=True)
 class Asked:
-    """The outputs that are asked for: distinct rows (n,), and touches (n,) as in :class:`Bags`."""
+    """The outputs that are asked for of B bags: some of all of them, and one of each bag's own.
+
+    rows (n,): all distinct indices of outputs; shared: how many of the first of them are asked of every bag; own (B,): the
+    place in ``rows`` of each bag's own output; touches (n,): as in :class:`Bags`. Outputs and cotangents are (B, 1 + shared),
+    the bag's own output first.
+    """
 
     rows: Tensor
+    shared: int
+    own: Tensor
     touches: Tensor
+
+    def among(self, outputs: Tensor) -> Tensor:
+        """What is asked for (B, 1 + shared) among the outputs (B, n) of all rows."""
+        return torch.cat([outputs.gather(1, self.own[:, None]), outputs[:, : self.shared]], dim=1)
+
+    def over_rows(self, cotangent: Tensor) -> Tensor:
+        """The transpose of :meth:`among`: cotangents (B, 1 + shared) as those of all rows (B, n)."""
+        everything = cotangent.new_zeros(len(cotangent), len(self.rows))
+        everything[:, : self.shared] = cotangent[:, 1:]
+        return everything.scatter_add_(1, self.own[:, None], cotangent[:, :1])
 
 
 class Update(ABC):
@@ -193,7 +214,7 @@ class Model(nn.Module, ABC):
         """
 
     def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The outputs ``asked`` for (B, n), no gradients kept, and the pullback: their cotangents (B, n) to an update.
+        """The outputs ``asked`` for, no gradients kept, and the pullback: their cotangents, of the same shape, to an update.
 
         Raises ConfigError for a family that takes no bags of indices.
         """

@@ -171,14 +171,14 @@ class BagUpdate(Update):
 
     clip_epsilon = 0.0
 
-    def __init__(self, kernel: Kernel, words: Tensor, asked: Asked, derivative: Tensor):
-        self.kernel, self.words, self.asked, self.derivative = kernel, words, asked, derivative
+    def __init__(self, kernel: Kernel, words: Tensor, rows: Tensor, touches: Tensor, derivative: Tensor):
+        self.kernel, self.words, self.rows, self.touches, self.derivative = kernel, words, rows, touches, derivative
 
     def norms(self) -> dict[str, Tensor]:
         return {"function": self.derivative.norm() * self.kernel.for_clipping().of_one_hots**0.5}
 
     def scaled(self, factors) -> "BagUpdate":
-        return BagUpdate(self.kernel, self.words, self.asked, self.derivative * factors["function"])
+        return BagUpdate(self.kernel, self.words, self.rows, self.touches, self.derivative * factors["function"])
 
 
 class BagKernelMachine(Model):
@@ -204,14 +204,14 @@ class BagKernelMachine(Model):
     @torch.no_grad()
     def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:
         A = self.A[bags.words[:, None], asked.rows] * self.kept[asked.rows]
-        outputs = self.kernel.of_one_hots * bags.mean_of(A)
-        return outputs, lambda cotangent: BagUpdate(self.kernel, bags.words, asked, bags.share.mT @ cotangent)
+        outputs = self.kernel.of_one_hots * asked.among(bags.mean_of(A))
+        return outputs, lambda cotangent: BagUpdate(self.kernel, bags.words, asked.rows, asked.touches, bags.means.transposed_times(asked.over_rows(cotangent)))
 
     @torch.no_grad()
     def apply_update(self, update: BagUpdate, rate: float, decay: float = 0.0) -> None:
-        rows = update.asked.rows
+        rows = update.rows
         if decay:
-            self.kept[rows] *= (1 - rate * decay) ** update.asked.touches
+            self.kept[rows] *= (1 - rate * decay) ** update.touches
             worn = rows[self.kept[rows] < WORN]
             if len(worn):  # before A / kept outgrows the floating-point numbers
                 self.A[:, worn] *= self.kept[worn]
@@ -226,8 +226,7 @@ class BagKernelMachine(Model):
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> BagUpdate:
         words = torch.arange(len(self.A), device=self.A.device)
-        asked = Asked(words[: self.A.shape[1]], torch.zeros_like(self.kept))
-        return BagUpdate(self.kernel, words, asked, x.flatten(0, -2).mT @ cotangent.flatten(0, -2))
+        return BagUpdate(self.kernel, words, words[: self.A.shape[1]], torch.zeros_like(self.kept), x.flatten(0, -2).mT @ cotangent.flatten(0, -2))
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> Adapted:
         raise ConfigError("the kernel machine on bags of indices has no adaptation; few-shot tasks build the one on dense inputs.")

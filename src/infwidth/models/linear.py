@@ -60,16 +60,26 @@ class LinearNet(Model):
     def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
         """The network on the touched columns of U and rows of V: dense products of their sizes, nothing of the vocabulary's."""
         V = self.V.index_select(0, asked.rows)
+        shared, own = V[: asked.shared], V.index_select(0, asked.own)
         h = self._mean_of_columns(bags, self._columns(bags))
-        outputs = h @ V.mT if self.scale == 1 else self.scale * (h @ V.mT)
+        outputs = h.new_empty(len(h), 1 + asked.shared)
+        torch.sum(h * own, dim=1, out=outputs[:, 0])
+        torch.mm(h, shared.mT, out=outputs[:, 1:])
+        if self.scale != 1:
+            outputs *= self.scale
 
         @torch.no_grad()
         def pullback(cotangent: Tensor) -> RowUpdate:
             delta = cotangent if self.scale == 1 else self.scale * cotangent
-            at_hidden = delta @ V
+            at_own, at_shared = delta[:, :1], delta[:, 1:]
+            at_hidden = (at_shared @ shared).addcmul_(own, at_own)
+            at_rows = torch.empty_like(V)
+            torch.mm(at_shared.mT, h, out=at_rows[: asked.shared])
+            at_rows[asked.shared :] = 0
+            at_rows.index_add_(0, asked.own, h * at_own)
             rows = {
-                "U": Rows(bags.words, bags.share.mT @ at_hidden, bags.touches, columns=True),
-                "V": Rows(asked.rows, delta.mT @ h, asked.touches),
+                "U": Rows(bags.words, bags.means.transposed_times(at_hidden), bags.touches, columns=True),
+                "V": Rows(asked.rows, at_rows, asked.touches),
             }
             return RowUpdate(rows, {"b": self.alpha * at_hidden.sum(0)} if self.alpha else None)
 
@@ -194,9 +204,10 @@ def mu_limit_dimension(inputs: int, outputs: int, sigma_v: float) -> int:
 
 
 def work(m: int, sizes: Sizes, itemsize: int) -> Work:
-    """A training step on bags: H, F, E, dU, dV are products; the touched columns and rows are read and written."""
-    flops = 2 * m * sizes.bags * (2 * sizes.words + 3 * sizes.asked)
-    moved = m * itemsize * (6 * (sizes.words + sizes.asked) + 4 * sizes.bags)
+    """A training step on bags: products with the outputs that all are asked for; columns of all members, the touched columns and
+    rows, and those of each bag's own output, read and written."""
+    flops = 2 * m * sizes.bags * 3 * sizes.shared
+    moved = m * itemsize * (2 * sizes.members + 6 * (sizes.words + sizes.asked) + 10 * sizes.bags)
     return Work(flops, moved)
 
 

@@ -8,11 +8,11 @@ import torch
 
 from infwidth.models.contract import Work
 
-SIZE = {"cpu": 1024, "cuda": 8192}
-"""Side of the square matrices by which rates are measured: a tenth of a second on either device."""
+SHAPE = {"cpu": (256, 4096, 128), "cuda": (8192, 8192, 8192)}
+"""Of the product by which rates are measured: on a CPU that of a minibatch of bags, whose shape decides the rate there."""
 
-OVERHEAD = {"cpu": 4e-4, "cuda": 1.5e-3}
-"""Seconds of a step that depend on no size: drawing and assembling a minibatch, and on a GPU waiting for its sizes. The CPU's is measured, the GPU's assumed."""
+OVERHEAD = {"cpu": 3e-4, "cuda": 1.5e-3}
+"""Seconds of a step that depend on no size: drawing and assembling a minibatch. The CPU's is measured, the GPU's assumed."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Rates:
 
 def measured(device: torch.device, dtype: torch.dtype) -> Rates:
     """The rates of a device, measured by one matrix product and one gather of rows."""
-    n = SIZE.get(device.type, 1024)
-    a = torch.ones(n, n, device=device, dtype=dtype)
-    table = torch.ones(max(n, 4096), 4096, device=device, dtype=dtype)
+    n, k, m = SHAPE.get(device.type, SHAPE["cpu"])
+    a, b = torch.ones(n, k, device=device, dtype=dtype), torch.ones(k, m, device=device, dtype=dtype)
+    table = torch.ones(8192, 4096, device=device, dtype=dtype)
     index = torch.randperm(len(table), device=device)[: len(table) // 4]
-    product = _fastest(lambda: a @ a, device)
+    product = _fastest(lambda: a @ b, device)
     gather = _fastest(lambda: table.index_select(0, index), device)
     moved = 2 * index.numel() * table.shape[1] * dtype.itemsize
-    return Rates(2 * n**3 / product, moved / gather, OVERHEAD.get(device.type, OVERHEAD["cpu"]))
+    return Rates(2 * n * k * m / product, moved / gather, OVERHEAD.get(device.type, OVERHEAD["cpu"]))
 
 
 def _fastest(work, device: torch.device, rounds: int = 4) -> float:

@@ -68,10 +68,10 @@ class Negatives:
         """Independent draws (positions, number) int64."""
         return self._at(torch.rand(positions, number, generator=generator, dtype=torch.float64))
 
-    def spread(self, number: int, generator: torch.Generator) -> Tensor:
-        """Draws (number,) int64 for a whole minibatch, systematic: a word of probability p occurs number * p times, rounded
-        down or up at random, so that in expectation they are as independent draws and no word is drawn much too often."""
-        offset = torch.rand(1, generator=generator, dtype=torch.float64)
+    def spread(self, minibatches: int, number: int, generator: torch.Generator) -> Tensor:
+        """Draws (minibatches, number) int64 for whole minibatches, systematic: a word of probability p occurs number * p times in
+        each, rounded down or up at random, so that in expectation they are as independent draws and no word is drawn much too often."""
+        offset = torch.rand(minibatches, 1, generator=generator, dtype=torch.float64)
         return self._at((torch.arange(number) + offset) / number)
 
     def _at(self, uniform: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Word2Vec as a task: minibatches of a text in its order, and what its word vectors are worth (TP4 section 9)."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +16,14 @@ from infwidth.seeding import stream
 from infwidth.tasks.contract import Evidence, Probe, Task
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
+from infwidth.tasks.word2vec.minibatches import Windows, assembled
 from infwidth.tasks.word2vec.sampling import Kept, Negatives, keep_probability, kept
 
 EVALUATION_STEPS = 40
 """Minibatches on which the reported loss is taken: the same words, contexts and negatives in every run on a corpus."""
+
+STEPS_TOGETHER, WORDS_TOGETHER = 64, 1 << 17
+"""Minibatches whose words are sorted together, and the running words that they cover at most."""
 
 NEIGHBOURS = 8
 
@@ -107,23 +112,28 @@ class Word2Vec(Task):
         return self._minibatches(text, start, names)
 
     def _minibatches(self, text: Kept, start: int, names: tuple[int | str, ...]) -> Iterator[cbow.Minibatch]:
-        config = self.config
-        words, reach = text.words.to(self.device), text.reach.to(self.device)
-        for step in range(start, len(text.bounds) - 1):
-            begin, end = text.bounds[step], text.bounds[step + 1]
-            context = cbow.windows(words, reach, begin, end, config.window, config.sentence, self.dtype)
-            generator = stream(*names, "negatives", step)
+        """Minibatches from step ``start`` on; the negatives of a block of steps come from one random stream."""
+        config, steps = self.config, len(text.bounds) - 1
+        windows = Windows(text.words.to(self.device), text.reach.to(self.device), config.window, config.sentence)
+        together = max(1, min(STEPS_TOGETHER, WORDS_TOGETHER // config.words_per_step))
+        for block in range(start // together * together, steps, together):
+            bounds, generator = text.bounds[block : block + together + 1], stream(*names, "negatives", block)
             if config.shared_negatives:
-                drawn = self.sampler.spread(config.shared_negatives, generator)
+                drawn = self.sampler.spread(len(bounds) - 1, config.shared_negatives, generator)
             else:
-                drawn = self.sampler.independent(end - begin, config.negatives, generator)
-            yield cbow.minibatch(context, words[begin:end], drawn.to(self.device), config.negatives / drawn.shape[-1])
+                drawn = self.sampler.independent(bounds[-1] - bounds[0], config.negatives, generator)
+            found = assembled(windows(bounds), drawn.to(self.device), bool(config.shared_negatives), config.negatives / drawn.shape[-1], self.inputs, self.dtype)
+            yield from itertools.islice(found, max(start - block, 0), None)
 
     def typical(self) -> Sizes:
         text = kept(self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step], self.keep, self.config.window, self.config.words_per_step, "evaluation")
         batches = list(self._minibatches(text, 0, ("evaluation",)))
-        mean = [sum(n) / len(batches) for n in zip(*((len(b.target), len(b.context.words), len(b.asked.rows)) for b in batches), strict=True)]
+        mean = [sum(n) / len(batches) for n in zip(*(self._sizes(b) for b in batches), strict=True)]
         return Sizes(*mean)
+
+    @staticmethod
+    def _sizes(b: cbow.Minibatch) -> tuple[int, ...]:
+        return len(b.present), len(b.context.means.by_rows.values), len(b.context.words), len(b.asked.rows), b.asked.shared
 
     def step(self, model: Model, batch: cbow.Minibatch) -> tuple[Update, dict[str, Tensor]]:
         f, pullback = model.linearized(batch.context, batch.asked)
