@@ -71,8 +71,8 @@ class Images(Task):
     def step(self, model: Model, batch: tuple[Tensor, Tensor]) -> tuple[Update, dict[str, Tensor]]:
         x, y = batch
         outputs, pullback = model.linearized(x)
-        loss = cross_entropy(outputs[None], y[None]).mean()
-        return pullback(cross_entropy_cotangent(outputs[None], y[None])[0]), {"loss": loss, "accuracy": 100 * accuracy(outputs[None], y[None]).mean()}
+        loss = cross_entropy(outputs, y)
+        return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
 
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Accuracy in per cent, its standard error, and the loss."""
