@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from infwidth.errors import CheckpointError
-from infwidth.models.contract import Model, Update
+from infwidth.errors import CheckpointError, ConfigError
+from infwidth.models.contract import Adapted, Cotangent, Model, Update
 from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
 
 
@@ -113,10 +113,23 @@ class PiLimit(Model):
                 biases[l] = self._beta(l) * dg.sum(0)
                 dg = self.layers[l - 2].backward(dg, unit, correlations)
             biases[1] = c.alpha_1 * c.beta * dg.sum(0)
-            uncounted = () if c.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
-            return PiUpdate(c.alpha_1 * (x.mT @ dg), rows, biases, uncounted)
+            return PiUpdate(c.alpha_1 * (x.mT @ dg), rows, biases, self.uncounted())
 
         return c.alpha_out * g, pullback
+
+    def uncounted(self) -> tuple[str, ...]:
+        """Parameters that are left out of the norm for clipping."""
+        return () if self.scaling.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
+
+    @torch.no_grad()
+    def cotangents(self, dg: Tensor, trace) -> dict[int, tuple[Tensor, Tensor | None, Tensor | None]]:
+        """(dg^l, unit^{l-1}, s^{l-1}) for l = L .. 1 from dg^L (b, r) and the trace of a pass up to layer L."""
+        found = {}
+        for l in range(self.depth, 1, -1):
+            unit, s, correlations = trace[l - 2]
+            found[l] = (dg, unit, s)
+            dg = self.layers[l - 2].backward(dg, unit, correlations)
+        return found | {1: (dg, None, None)}
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> PiUpdate:
         return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
@@ -142,8 +155,12 @@ class PiLimit(Model):
         for l, b in enumerate(self.b, start=1):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
 
-    def adapted(self, support, cotangent, rate, steps, second_order=False):
-        raise NotImplementedError
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
+        from infwidth.models.pi_adapted import AdaptedPi, SecondOrderPi  # which needs this module
+
+        if second_order and which != "readout":
+            raise ConfigError("second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout or order=first.")
+        return SecondOrderPi(self, support, cotangent, rate, steps) if second_order else AdaptedPi(self, support, cotangent, rate, steps, which)
 
     def state(self) -> dict[str, Tensor]:
         """Dense tensors, and every block of every growing layer in use (views, not copies)."""
