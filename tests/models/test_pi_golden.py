@@ -73,7 +73,7 @@ def scaling_of(h):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("file", golden_files("pilim/fin_[pm]*_traj_*.npz"))
+@pytest.mark.parametrize("file", golden_files("pilim/fin_[pm][iu]_traj_*.npz"))
 def test_finite_trajectories(file):
     z = dict(np.load(file, allow_pickle=False))
     h = json.loads(str(z["hyper_json"]))
