@@ -1,8 +1,10 @@
 """Reading files that came from elsewhere: checksums, extraction that cannot leave its folder, downloads."""
 
 import hashlib
+import lzma
 import shutil
 import socket
+import tarfile
 import urllib.error
 import zipfile
 import zlib
@@ -43,6 +45,23 @@ def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield info.filename, archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
         raise DataError(f"{path} is not a whole zip archive ({e}); delete it and fetch it again.") from e
+
+
+def tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of every file in a tar archive of any compression, in order, read as a stream; nothing is extracted.
+
+    Raises DataError for a truncated or damaged archive, and for an entry that would leave the folder it is extracted to.
+    """
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                parts = Path(member.name.replace("\\", "/")).parts
+                if member.name.startswith(("/", "\\")) or ".." in parts:
+                    raise DataError(f"{path} holds the entry {member.name!r}, which would leave the folder it is extracted to; do not use this archive.")
+                if member.isfile():
+                    yield member.name, archive.extractfile(member).read()
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
+        raise DataError(f"{path} is not a whole tar archive ({e}); delete it and fetch it again.") from e
 
 
 @dataclass(frozen=True)

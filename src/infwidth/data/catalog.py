@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from infwidth.config import load
-from infwidth.data import glyphs, omniglot, planted, questions, text, wikifil
+from infwidth.data import cifar10, digits, glyphs, omniglot, planted, questions, text, wikifil
 from infwidth.data.prepared import Prepared, read, temporary_folder, write
 from infwidth.errors import ConfigError, DataError
 
@@ -23,6 +23,13 @@ class OmniglotConfig:
     """conf/data/omniglot.yaml"""
 
     name: Literal["omniglot"]
+
+
+@dataclass(frozen=True)
+class Cifar10Config:
+    """conf/data/cifar10.yaml"""
+
+    name: Literal["cifar10"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,14 @@ def _make_glyphs(config: glyphs.GlyphsConfig, root: Path, mirror: Path | None):
 
 def _make_planted(config: planted.PlantedConfig, root: Path, mirror: Path | None):
     return planted.prepare(config)
+
+
+def _make_cifar10(config: Cifar10Config, root: Path, mirror: Path | None):
+    return cifar10.prepare(_located("cifar10", cifar10.find, cifar10.download, root, mirror))
+
+
+def _make_digits(config: digits.DigitsConfig, root: Path, mirror: Path | None):
+    return digits.prepare(config)
 
 
 def _make_text(config: text.CorpusConfig, root: Path, mirror: Path | None):
@@ -97,6 +112,8 @@ CORPORA = {"text8": _text8, "fil9": _fil9, "simple8": _simple8, "text_file": _te
 
 CATALOG = {
     **dict.fromkeys(CORPORA, Entry(text.CorpusConfig, "text", 1, _make_text)),
+    "cifar10": Entry(Cifar10Config, "images", 1, _make_cifar10),
+    "digits": Entry(digits.DigitsConfig, "images", 1, _make_digits),
     "planted_corpus": Entry(planted.PlantedConfig, "text", 1, _make_planted),
     "omniglot": Entry(OmniglotConfig, "few-shot images", 1, _make_omniglot),
     "glyphs": Entry(glyphs.GlyphsConfig, "few-shot images", 1, _make_glyphs),

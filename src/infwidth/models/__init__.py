@@ -17,6 +17,8 @@ from infwidth.models import linear
 from infwidth.models.contract import BAGS, Model, Sizes, Work
 from infwidth.models.kernels import BagKernelMachine, Kernel, KernelMachine
 from infwidth.models.mlp import MLP
+from infwidth.models.pi import PiLimit, PiScaling, pi_limit
+from infwidth.models.pi_net import sampled
 from infwidth.parametrization import ABC, named, require_limit
 
 
@@ -148,10 +150,65 @@ class KernelConfig:
         return (shape.inputs + 1) * shape.outputs if shape.bags else 0
 
 
-AUTO = {"finite": "mup", "mu_limit": "mup", "nngp_limit": "standard", "ntk_limit": "ntk"}
+@dataclass(frozen=True, kw_only=True)
+class PiConfig:
+    """What conf/model/pi_limit.yaml and pi_net.yaml share."""
+
+    depth: int = key(at_least=1)
+    rank: int = key(at_least=1)
+    alpha_1: float = key(at_least=0)
+    alpha_out: float = key(at_least=0)
+    beta: float = key(at_least=0)
+    beta_readout: float | None = key(at_least=0)
+    first_multiplier: float = key(at_least=0)
+    readout_multiplier: float = key(at_least=0)
+    bias_multiplier: float = key(at_least=0)
+    decay_follows_multipliers: bool
+    readout: Literal["gaussian", "zero"]
+
+    def scaling(self) -> PiScaling:
+        beta_readout = self.beta if self.beta_readout is None else self.beta_readout
+        multipliers = (self.first_multiplier, self.readout_multiplier, self.bias_multiplier)
+        return PiScaling(self.alpha_1, self.alpha_out, self.beta, beta_readout, *multipliers, self.decay_follows_multipliers)
+
+    def limit(self, shape: Shape, generator: torch.Generator, dtype: torch.dtype, storage: torch.dtype | None = None) -> PiLimit:
+        if shape.bags:
+            raise ConfigError(BAGS)
+        return pi_limit(shape.inputs, shape.outputs, self.rank, self.depth, self.scaling(), self.readout == "zero", generator, dtype, storage)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiLimitConfig(PiConfig):
+    """conf/model/pi_limit.yaml"""
+
+    name: Literal["pi_limit"]
+    storage: Literal["float32", "bfloat16", "float16"] | None
+
+    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        return self.limit(shape, generator, dtype, getattr(torch, self.storage) if self.storage else None)
+
+    def numbers(self, shape: Shape) -> int:
+        return self.rank * (shape.inputs + 2 * self.depth * self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PiNetConfig(PiConfig):
+    """conf/model/pi_net.yaml"""
+
+    name: Literal["pi_net"]
+    width: int = key(at_least=1)
+
+    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        return sampled(self.limit(shape, generator, dtype), self.width, generator)
+
+    def numbers(self, shape: Shape) -> int:
+        return self.width * (shape.inputs + shape.outputs + self.depth * (self.width + self.rank))
+
+
+AUTO = {"finite": "mup", "mu_limit": "mup", "nngp_limit": "standard", "ntk_limit": "ntk", "pi_limit": "mup", "pi_net": "mup"}
 """What parametrization=auto means for each model."""
 
-MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": KernelConfig, "ntk_limit": KernelConfig}
+MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": KernelConfig, "ntk_limit": KernelConfig, "pi_limit": PiLimitConfig, "pi_net": PiNetConfig}
 
 
 def build_model(

@@ -2,7 +2,8 @@
 
     Model.forward(x)                       outputs
     Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
-    Model.linearized(bags, asked)          some outputs for bags of indices, and the pullback of their cotangents to an Update
+    Model.linearized(x)                    outputs and the pullback of their cotangents to an Update, sharing the forward pass
+    Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
     Model.adapted(support, ...)            an Adapted model, one per episode, the episode dimension first
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
@@ -213,12 +214,14 @@ class Model(nn.Module, ABC):
         second_order: whether pullbacks differentiate through the adaptation. Raises ConfigError where a family cannot.
         """
 
-    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The outputs ``asked`` for, no gradients kept, and the pullback: their cotangents, of the same shape, to an update.
+    def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
+        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape to an update.
 
-        Raises ConfigError for a family that takes no bags of indices.
+        Raises ConfigError for bags of indices and a family that does not take them.
         """
-        raise ConfigError(BAGS)
+        if isinstance(x, Bags):
+            raise ConfigError(BAGS)
+        return self(x).detach(), lambda cotangent: self.gradient(x, cotangent)
 
     @abstractmethod
     def features(self, x: Tensor | Bags) -> Tensor:

@@ -202,7 +202,7 @@ class BagKernelMachine(Model):
         return self.kernel.of_one_hots * (x @ self.A) * self.kept
 
     @torch.no_grad()
-    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:
+    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:  # no dense inputs here
         A = self.A[bags.words[:, None], asked.rows] * self.kept[asked.rows]
         outputs = self.kernel.of_one_hots * asked.among(bags.mean_of(A))
         return outputs, lambda cotangent: BagUpdate(self.kernel, bags.words, asked.rows, asked.touches, bags.means.transposed_times(asked.over_rows(cotangent)))

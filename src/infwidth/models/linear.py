@@ -57,9 +57,11 @@ class LinearNet(Model):
         return h.add_(self.b, alpha=self.alpha) if self.alpha else h
 
     @torch.no_grad()
-    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The network on the touched columns of U and rows of V: dense products of their sizes, nothing of the vocabulary's."""
-        V = self.V.index_select(0, asked.rows)
+    def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
+        """For bags the network on the touched columns of U and rows of V: products of their sizes, nothing of the vocabulary's."""
+        if not isinstance(x, Bags):
+            return super().linearized(x)
+        bags, V = x, self.V.index_select(0, asked.rows)
         shared, own = V[: asked.shared], V.index_select(0, asked.own)
         h = self._mean_of_columns(bags, self._columns(bags))
         outputs = h.new_empty(len(h), 1 + asked.shared)

@@ -10,6 +10,7 @@ from infwidth.data.prepared import Prepared
 from infwidth.data.text import as_words
 from infwidth.errors import ConfigError
 from infwidth.tasks.contract import Task
+from infwidth.tasks.images.task import Images, ImagesConfig
 from infwidth.tasks.maml.episodes import Pool
 from infwidth.tasks.maml.task import MAML, MAMLConfig
 from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
@@ -30,7 +31,12 @@ def _build_word2vec(config: Word2VecConfig, data: Prepared, seed: int, device: t
     return Word2Vec(config, corpus, seed, device, dtype)
 
 
-TASKS = {"maml_omniglot": (MAMLConfig, "few-shot images", _build_maml), "word2vec": (Word2VecConfig, "text", _build_word2vec)}
+def _build_images(config: ImagesConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> Images:
+    arrays = {name: torch.tensor(a) for name, a in data.arrays.items()}
+    return Images(config, arrays, tuple(data.manifest["class_names"]), seed, device, dtype)
+
+
+TASKS = {"maml_omniglot": (MAMLConfig, "few-shot images", _build_maml), "word2vec": (Word2VecConfig, "text", _build_word2vec), "cifar10": (ImagesConfig, "images", _build_images)}
 
 
 def not_deciding(task: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,217 @@
+"""The pi-limit of a deep ReLU network (PiLim): a network whose gradients are appended, not added.
+
+    g^1 = alpha_1 (X A^1 + beta b^1)
+    g^l = (s V(q) * m^l) A^l + beta b^l,   s = |g^{l-1}|,   q = g^{l-1} B^lᵀ / s,   l = 2..L+1
+    out = alpha_out g^{L+1}
+
+A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every training example. A step appends the rows
+(dA, g^{l-1}/s) with multiplier -rate mu_l, the gradient in function space, and shrinks the old multipliers by weight decay.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from infwidth.errors import CheckpointError, ConfigError
+from infwidth.models.contract import Adapted, Cotangent, Model, Update
+from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
+
+
+@dataclass(frozen=True)
+class PiScaling:
+    """alpha_1, alpha_out, beta and the readout's own beta; multipliers of the learning rate of the first layer, the readout and the biases.
+
+    decay_follows: whether weight decay is multiplied by the layer's multiplier too. readout_in_norm: whether the readout's
+    gradient counts for a global clipping norm.
+    """
+
+    alpha_1: float = 1.0
+    alpha_out: float = 1.0
+    beta: float = 0.0
+    beta_readout: float = 0.0
+    first: float = 1.0
+    readout: float = 1.0
+    bias: float = 1.0
+    decay_follows: bool = False
+    readout_in_norm: bool = True
+
+
+class PiUpdate(Update):
+    """dA^1 (d, r); for l = 2..L+1 rows (dA^l, B^l); bias gradients. Factors of clipping are kept aside."""
+
+    clip_epsilon = 0.0
+
+    def __init__(self, first: Tensor, rows: Mapping[int, tuple[Tensor, Tensor]], biases: Mapping[int, Tensor], uncounted: tuple[str, ...] = (), factors=None):
+        self.first, self.rows, self.biases, self.uncounted, self.factors = first, dict(rows), dict(biases), uncounted, factors or {}
+
+    def norms(self) -> dict[str, Tensor]:
+        norms = {"A1": self.first.norm()} | {f"A{l}": function_norm(A, B) for l, (A, B) in self.rows.items()}
+        norms |= {f"b{l}": g.norm() for l, g in self.biases.items()}
+        return {k: n * self.factor(k) for k, n in norms.items() if k not in self.uncounted}
+
+    def factor(self, name: str) -> Tensor | float:
+        return self.factors.get(name, 1.0)
+
+    def scaled(self, factors: Mapping[str, Tensor]) -> "PiUpdate":
+        # What is left out of the norm is still clipped by the global factor.
+        common = next(iter(factors.values()))
+        names = ["A1", *(f"A{l}" for l in self.rows), *(f"b{l}" for l in self.biases)]
+        return PiUpdate(self.first, self.rows, self.biases, self.uncounted, {k: self.factor(k) * factors.get(k, common) for k in names})
+
+
+class PiLimit(Model):
+    """The pi-limit with the given initial arrays.
+
+    A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1.
+    """
+
+    def __init__(self, A1: Tensor, layers: list[GrowingLayer], biases: list[Tensor], scaling: PiScaling):
+        super().__init__()
+        self.A1 = nn.Parameter(A1)
+        self.layers, self.scaling, self.depth = layers, scaling, len(layers)
+        self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
+
+    def _beta(self, l: int) -> float:
+        return self.scaling.beta_readout if l == self.depth + 1 else self.scaling.beta
+
+    @torch.no_grad()
+    def _pass(self, x: Tensor, upto: int):
+        """Per growing layer up to ``upto``: (unit, s, correlations), and the last g."""
+        c, trace = self.scaling, []
+        g = c.alpha_1 * (x @ self.A1 + c.beta * self.b[0])
+        for l, layer in enumerate(self.layers[: upto - 1], start=2):
+            unit, s = unit_rows(g)
+            g, correlations = layer.forward(unit, s)
+            g += self._beta(l) * self.b[l - 1]
+            trace.append((unit, s, correlations))
+        return g, trace
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, x.shape[-1])
+        return (self.scaling.alpha_out * self._pass(flat, self.depth + 1)[0]).reshape(*x.shape[:-1], -1)
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        """g^L (examples, r): the last hidden representation's coordinates."""
+        return self._pass(x, self.depth)[0]
+
+    @torch.no_grad()
+    def linearized(self, x: Tensor):
+        """Outputs (b, k) and the pullback of their cotangents to a PiUpdate."""
+        c = self.scaling
+        g, trace = self._pass(x, self.depth + 1)
+
+        def pullback(cotangent: Tensor) -> PiUpdate:
+            rows, biases = {}, {}
+            dg = c.alpha_out * cotangent
+            for l in range(self.depth + 1, 1, -1):
+                unit, s, correlations = trace[l - 2]
+                rows[l] = (dg * s[:, None], unit)
+                biases[l] = self._beta(l) * dg.sum(0)
+                dg = self.layers[l - 2].backward(dg, unit, correlations)
+            biases[1] = c.alpha_1 * c.beta * dg.sum(0)
+            return PiUpdate(c.alpha_1 * (x.mT @ dg), rows, biases, self.uncounted())
+
+        return c.alpha_out * g, pullback
+
+    def uncounted(self) -> tuple[str, ...]:
+        """Parameters that are left out of the norm for clipping."""
+        return () if self.scaling.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
+
+    @torch.no_grad()
+    def cotangents(self, dg: Tensor, trace) -> dict[int, tuple[Tensor, Tensor | None, Tensor | None]]:
+        """(dg^l, unit^{l-1}, s^{l-1}) for l = L .. 1 from dg^L (b, r) and the trace of a pass up to layer L."""
+        found = {}
+        for l in range(self.depth, 1, -1):
+            unit, s, correlations = trace[l - 2]
+            found[l] = (dg, unit, s)
+            dg = self.layers[l - 2].backward(dg, unit, correlations)
+        return found | {1: (dg, None, None)}
+
+    def gradient(self, x: Tensor, cotangent: Tensor) -> PiUpdate:
+        return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
+
+    def _multiplier(self, l: int) -> float:
+        return {1: self.scaling.first, self.depth + 1: self.scaling.readout}.get(l, 1.0)
+
+    @torch.no_grad()
+    def apply_update(self, update: PiUpdate, rate: float, decay: float = 0.0) -> None:
+        c = self.scaling
+
+        def kept(multiplier: float) -> float:
+            return 1 - rate * decay * (multiplier if c.decay_follows else 1.0)
+
+        self.A1.mul_(kept(c.first)).sub_(self.A1.new_tensor(rate * c.first) * update.factor("A1") * update.first)
+        for l, layer in enumerate(self.layers, start=2):
+            multiplier = self._multiplier(l)
+            if decay:
+                layer.decay(kept(multiplier))
+            if multiplier:
+                A, B = update.rows[l]
+                layer.append(A, B, A.new_full((len(A),), -rate * multiplier) * update.factor(f"A{l}"))
+        for l, b in enumerate(self.b, start=1):
+            b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
+
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
+        from infwidth.models.pi_adapted import AdaptedPi, SecondOrderPi  # which needs this module
+
+        if second_order and which != "readout":
+            raise ConfigError("second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout or order=first.")
+        return SecondOrderPi(self, support, cotangent, rate, steps) if second_order else AdaptedPi(self, support, cotangent, rate, steps, which)
+
+    def state(self) -> dict[str, Tensor]:
+        """Dense tensors, and every block of every growing layer in use (views, not copies)."""
+        found = {"A1": self.A1.detach()} | {f"b{l}": b.detach() for l, b in enumerate(self.b, start=1)}
+        for l, layer in enumerate(self.layers, start=2):
+            for i, (A, B, m) in enumerate(layer.tiles()):
+                found |= {f"A{l}.{i}": A, f"B{l}.{i}": B, f"m{l}.{i}": m}
+        return found
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        try:
+            with torch.no_grad():
+                self.A1.copy_(state["A1"])
+                for l, b in enumerate(self.b, start=1):
+                    b.copy_(state[f"b{l}"])
+            for l, layer in enumerate(self.layers, start=2):
+                blocks = range(sum(k.startswith(f"A{l}.") for k in state))
+                if not blocks or state[f"A{l}.0"].shape[1] != layer.outputs:
+                    raise KeyError(f"A{l}")
+                device = layer.device
+                layer.blocks.clear()
+                for i in blocks:
+                    layer.append(*(state[f"{name}{l}.{i}"].to(device) for name in ("A", "B", "m")))
+        except (KeyError, RuntimeError) as e:
+            raise CheckpointError(f"the checkpoint does not fit the model: {e}.") from e
+
+
+def pi_limit(
+    inputs: int, outputs: int, rank: int, depth: int, scaling: PiScaling, readout_zero: bool, generator: torch.Generator,
+    dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
+) -> PiLimit:  # fmt: skip
+    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
+
+    With rank = inputs A^1, the hidden A^l and every B^l are identities and the readout is zero.
+    """
+    identity = rank == inputs
+    if identity:
+        A1 = torch.eye(inputs, dtype=dtype)
+    else:
+        A1 = torch.randn(inputs, rank, generator=generator, dtype=dtype)
+        A1 /= A1.norm(dim=0)
+    layers = []
+    for l in range(2, depth + 2):
+        B = torch.eye(rank, dtype=dtype) if identity else sphere(rank, rank, generator, dtype)
+        m = torch.ones(rank, dtype=dtype)
+        if l <= depth:
+            A = torch.eye(rank, dtype=dtype) if identity else torch.randn(rank, rank, generator=generator, dtype=dtype) / math.sqrt(rank)
+        elif readout_zero or identity:
+            A, B, m = torch.zeros(1, outputs, dtype=dtype), B[:1], torch.zeros(1, dtype=dtype)
+        else:
+            A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
+        layers.append(GrowingLayer(A, B, m, dtype, storage))
+    biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
+    return PiLimit(A1, layers, biases, scaling)

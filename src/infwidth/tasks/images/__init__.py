@@ -1,0 +1,1 @@
+"""Image classification (PiLim section 4: CIFAR10)."""

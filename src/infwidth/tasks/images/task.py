@@ -1,0 +1,96 @@
+"""Classification of images as a task: shuffled minibatches, cross-entropy, accuracy; all images resident where training runs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from infwidth.config import key
+from infwidth.errors import ConfigError
+from infwidth.models.contract import Model, Update
+from infwidth.seeding import stream
+from infwidth.tasks.contract import Probe, Task
+from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
+
+EVALUATED_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig:
+    """conf/task/cifar10.yaml"""
+
+    name: Literal["cifar10"]
+    batch: int = key(at_least=1)
+    train_images: int | None = key(at_least=1)
+    validation_images: int = key(at_least=0)
+    mean: tuple[float, ...]
+    std: tuple[float, ...] = key(above=0)
+    probe_images: int = key(at_least=1, default=30)
+
+
+class Images(Task):
+    """x (n, d) normalised per channel, y (n,) int64 for 'train', 'validation' and 'test'.
+
+    The validation images are drawn from the training images by a stream of their own, the same for every seed; of the rest,
+    ``train_images`` are taken in that stream's order, so that subsets are nested and shared by all models.
+    """
+
+    def __init__(self, config: ImagesConfig, arrays: Mapping[str, Tensor], class_names: tuple[str, ...], seed: int, device: torch.device, dtype: torch.dtype):
+        self.config, self.class_names, self.seed, self.dtype = config, class_names, seed, dtype
+        total = len(arrays["train_y"])
+        wanted = config.train_images if config.train_images is not None else total - config.validation_images
+        if wanted < 1 or wanted + config.validation_images > total:
+            raise ConfigError(f"task.train_images + task.validation_images is {wanted} + {config.validation_images}, but the data has {total} training images; lower them.")
+        order = torch.randperm(total, generator=stream("split"))
+        parts = {"validation": order[: config.validation_images], "train": order[config.validation_images :][:wanted], "test": None}
+        self.x, self.y = {}, {}
+        for split, index in parts.items():
+            source = "test" if split == "test" else "train"
+            x, y = arrays[f"{source}_x"], arrays[f"{source}_y"]
+            x, y = (x, y) if index is None else (x[index], y[index])
+            self.x[split], self.y[split] = self._normalised(x.to(device)), y.to(device).long()
+        self.inputs, self.outputs = self.x["train"].shape[1], len(class_names)
+        self.steps_per_epoch = -(-wanted // config.batch)
+        self.selects = config.validation_images > 0
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        """uint8 (n, d) with channels first to (x / 255 - mean) / std by channel."""
+        channels = len(self.config.mean)
+        x = x.to(self.dtype).div_(255).reshape(len(x), channels, -1)
+        mean, std = (torch.tensor(v, dtype=self.dtype, device=x.device)[:, None] for v in (self.config.mean, self.config.std))
+        return x.sub_(mean).div_(std).flatten(1)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = self.x["train"], self.y["train"]
+        order = torch.randperm(len(y), generator=stream(self.seed, "train", epoch)).to(y.device)
+        for index in order.split(self.config.batch)[start:]:
+            yield x[index], y[index]
+
+    def step(self, model: Model, batch: tuple[Tensor, Tensor]) -> tuple[Update, dict[str, Tensor]]:
+        x, y = batch
+        outputs, pullback = model.linearized(x)
+        loss = cross_entropy(outputs, y)
+        return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
+
+    def evaluate(self, model: Model, split: str) -> dict[str, float]:
+        """Accuracy in per cent, its standard error, and the loss."""
+        correct, losses = [], []
+        for x, y in zip(self.x[split].split(EVALUATED_AT_ONCE), self.y[split].split(EVALUATED_AT_ONCE), strict=True):
+            with torch.no_grad():
+                outputs = model(x)
+            correct.append(outputs.argmax(1) == y)
+            losses.append(torch.nn.functional.cross_entropy(outputs, y, reduction="none"))
+        each = 100 * torch.cat(correct).double()
+        return {
+            "accuracy": each.mean().item(),
+            "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
+            "loss": torch.cat(losses).double().mean().item(),
+        }
+
+    def probe(self) -> Probe:
+        """The first test images of each class."""
+        y = self.y["test"].cpu()
+        index = torch.cat([(y == c).nonzero().flatten()[: self.config.probe_images] for c in range(self.outputs)])
+        return Probe(self.x["test"][index.to(self.x["test"].device)], y[index], self.class_names)

@@ -1,0 +1,42 @@
+"""Blocked regression in place against plain linear algebra."""
+
+import pytest
+import torch
+
+from infwidth.errors import ConfigError
+from infwidth.models import ridge
+
+
+def problem(n=37, dtype=torch.float64, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, 50, generator=g, dtype=torch.float64)
+    return (X @ X.mT / 50).to(dtype), torch.randn(n, 3, generator=g, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("block", [1, 5, 8, 37, 100])
+def test_solution(block):
+    K, Y = problem()
+    work = ridge.matrix(lambda r, c: K[r, c].clone(), len(K), K, block)
+    assert torch.equal(work, K)
+    diagonal = ridge.factorise(work, 1e-3, block)
+    torch.testing.assert_close(work.tril(), torch.linalg.cholesky(K + 1e-3 * torch.eye(len(K))))
+    assert torch.equal(work.triu(1), K.triu(1)) and torch.equal(diagonal, K.diagonal())
+    torch.testing.assert_close(ridge.product(work, diagonal, Y, block), K @ Y)
+    torch.testing.assert_close(ridge.solve(work, diagonal, 1e-3, Y, 0, block), torch.linalg.solve(K + 1e-3 * torch.eye(len(K)), Y))
+
+
+def test_refinement_makes_float32_as_good_as_float64():
+    K, Y = problem(dtype=torch.float32)
+    exact = torch.linalg.solve(K.double() + 1e-4 * torch.eye(len(K)), Y)
+    errors = []
+    for refinements in (0, 3):
+        work = K.clone()
+        diagonal = ridge.factorise(work, 1e-4, 8)
+        errors.append((ridge.solve(work, diagonal, 1e-4, Y, refinements, 8) - exact).norm() / exact.norm())
+    assert errors[1] < 1e-9 < errors[0]
+
+
+def test_an_indefinite_matrix_is_named():
+    K, _ = problem()
+    with pytest.raises(ConfigError, match=r"regulariser 0.0001 is not positive definite in float64 .row \d+ of 37.; raise the regulariser"):
+        ridge.factorise(K - 2 * torch.eye(37), 1e-4, 8)
