@@ -22,7 +22,8 @@ ROWS = sorted(
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_published_row_runs_at_demo_scale(row, tmp_path):
-    config = small(tmp_path, f"experiment={row}", "trainer.epochs=1")
+    epochs = [] if composed("train", [f"experiment={row}"])["trainer"]["epochs"] == 0 else ["trainer.epochs=1"]
+    config = small(tmp_path, f"experiment={row}", *epochs)
     assert (config["name"], config["row"]) == tuple(row.split("/"))
     summary = train.run(config)
     assert summary["status"] == "finished" and 0 <= summary["metrics"]["test/accuracy"] <= 100
@@ -32,7 +33,7 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
 def test_published_rows_compose_at_every_scale(row):
     for scale in ("demo", "cpu", "paper"):
         config = composed("train", [f"experiment={row}", f"scale={scale}"])
-        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8")}[row.split("/")[0]]
+        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8"), "cifar10": ("digits", "cifar10", "cifar10")}[row.split("/")[0]]
         assert config["data"]["name"] == dict(zip(("demo", "cpu", "paper"), names, strict=True))[scale]
         assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
 
@@ -42,7 +43,7 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
         recipe = read_recipe(folder)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
-        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows or (), recipe.order, recipe.neighbours):
+        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows or (), recipe.order, recipe.neighbours, recipe.unseeded):
             assert set(part) <= set(recipe.rows)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from infwidth.gaussian import relu_v, relu_v_and_step_v, step_v
+from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root, step_v
 from tests.conftest import golden_files, load_golden
 
 
@@ -22,10 +22,18 @@ def test_recorded_values(path):
 
 def test_both_at_once_agree_with_each():
     c = torch.linspace(-1, 1, 101, dtype=torch.float64)
-    value, derivative = relu_v_and_step_v(c)
-    torch.testing.assert_close(value, relu_v(c))
-    torch.testing.assert_close(derivative, step_v(c))
-    torch.testing.assert_close(value - c * derivative, (1 - c**2).clamp(min=0).sqrt() / (2 * math.pi))
+    value, derivative, root = relu_v_step_v_root(c)
+    torch.testing.assert_close(value / TWO_PI, relu_v(c))
+    torch.testing.assert_close(derivative / TWO_PI, step_v(c))
+    torch.testing.assert_close(root, (1 - c**2).clamp(min=0).sqrt())
+    torch.testing.assert_close(value - c * derivative, root)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_near_one_the_root_and_the_arccos_cancel(dtype):
+    """V(1 - d) = 1/2 - d/2 + O(d^1.5), to the precision of 1/2, not of its square root."""
+    d = torch.finfo(dtype).eps * torch.tensor([0.0, 0.5, 1, 2, 8, 64], dtype=dtype)
+    torch.testing.assert_close(relu_v(1 - d), 0.5 - d / 2, rtol=4 * torch.finfo(dtype).eps, atol=0)
 
 
 def test_sampling_agrees():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infwidth.errors import ConfigError
-from infwidth.models.mlp import MLP
+from infwidth.models import mlp
 from infwidth.parametrization import ABC, classify, limit_of, named, require_limit
 from infwidth.tasks.losses import cross_entropy_cotangent
 
@@ -135,7 +135,7 @@ def test_the_shift_symmetry_and_the_mlp_built_from_it(name, c, depth):
     torch.testing.assert_close(expected, shifted, rtol=1e-10, atol=1e-12)
     g = torch.Generator().manual_seed(0)
     torch.randn(4, 5, generator=g, dtype=torch.float64)
-    net = MLP(width, 5, 3, (1.0,) * (depth + 1), 0.0, abc, "relu", g, torch.float64)
+    net = mlp.finite(width, 5, 3, (1.0,) * (depth + 1), mlp.Factors(), abc, "relu", g, torch.float64)
     for f in expected:
         torch.testing.assert_close(net(x).detach(), f, rtol=1e-10, atol=1e-12)
         net.apply_update(net.gradient(x, cross_entropy_cotangent(net(x).detach(), y)), 0.3)

@@ -110,7 +110,7 @@ def test_damaged_records_are_named(reproduced, tmp_path):
 
 def test_unknown_experiments_and_rows():
     done = command("reproduce", "experiment=alchemy", check=False)
-    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: maml" in done.stderr
+    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: cifar10, maml" in done.stderr
     done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)

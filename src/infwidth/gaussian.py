@@ -14,19 +14,22 @@ import torch
 from torch import Tensor
 
 
+TWO_PI = 2 * math.pi
+
+
 class _ReluV(torch.autograd.Function):
     """V with its exact derivative V', which stays finite at c = +-1 where autograd of the formula gives 0/0."""
 
     @staticmethod
     def forward(ctx, c: Tensor) -> Tensor:
-        c = c.clamp(-1, 1)
-        ctx.save_for_backward(c)
-        return relu_v_and_step_v(c)[0]
+        value, step, _ = relu_v_step_v_root(c)
+        ctx.save_for_backward(step)
+        return value.div_(TWO_PI)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        (c,) = ctx.saved_tensors
-        return grad * step_v(c)
+        (step,) = ctx.saved_tensors
+        return grad * (step / TWO_PI)
 
 
 def relu_v(c: Tensor) -> Tensor:
@@ -36,12 +39,23 @@ def relu_v(c: Tensor) -> Tensor:
 
 def step_v(c: Tensor) -> Tensor:
     """V'(c) for correlations of any shape."""
-    return torch.acos(c.clamp(-1, 1)).neg_().add_(math.pi).div_(2 * math.pi)
+    return torch.acos(c.clamp(-1, 1)).neg_().add_(math.pi).div_(TWO_PI)
 
 
-def relu_v_and_step_v(c: Tensor) -> tuple[Tensor, Tensor]:
-    """(V(c), V'(c)) at the cost of one arccos; without gradients."""
-    c = c.clamp(-1, 1)
-    step = step_v(c)
-    root = torch.addcmul(torch.ones((), dtype=c.dtype, device=c.device), c, c, value=-1).clamp_(min=0).sqrt_()
-    return root.div_(2 * math.pi).addcmul_(c, step), step
+def relu_v_step_v_root(c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """2 pi times V(c), V'(c) and V(c) - c V'(c), in seven passes over a tile, one of them an arccos; without gradients.
+
+    The factor is left to whatever multiplies these next. The root is sqrt((1 - c) + (1 - c) c): to full relative precision near
+    c = 1, where it and the arccos have to cancel.
+    """
+    return relu_v_step_v_root_into(c.clone(), torch.empty_like(c), torch.empty_like(c))
+
+
+def relu_v_step_v_root_into(c: Tensor, step: Tensor, root: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same three in place of c and in the two others, of c's shape and layout: fresh memory costs more than what is computed into it."""
+    c.clamp_(-1, 1)
+    torch.acos(c, out=step)
+    torch.sub(torch.tensor(math.pi, dtype=c.dtype, device=c.device), step, out=step)
+    torch.sub(torch.ones((), dtype=c.dtype, device=c.device), c, out=root)
+    root.addcmul_(root, c).sqrt_()
+    return torch.addcmul(root, c, step, out=c), step, root

@@ -52,6 +52,8 @@ def planned(chosen: ReproduceConfig, recipe: Recipe) -> list[dict[str, Any]]:
     base = {row: composed("train", [f"experiment={chosen.experiment}/{row}", *common]) for row in rows}
     runs = []
     for seed, row in itertools.product(range(chosen.seeds or scale.seeds), rows):
+        if seed and row in recipe.unseeded:
+            continue
         candidates = base[row]["candidates"] if scale.candidates else {}
         for values in itertools.product(*candidates.values()):
             runs.append(_varied(base[row], {"seed": seed, **dict(zip(candidates, values, strict=True))}))

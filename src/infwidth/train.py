@@ -88,7 +88,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     dtype = getattr(torch, chosen.trainer.dtype)
     data = obtain(chosen.data)
     task = build_task(chosen.task, data, chosen.seed, device, dtype)
-    shape = Shape(task.inputs, task.outputs, task.bags)
+    shape = _shape(chosen.trainer, task)
     identity = run_id(_deciding(config, data.checksum))
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
@@ -111,7 +111,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
                 f"{label}: already {summary['status']}, skipped ({directory.path}; force=true repeats it)", flush=True
             )
             return summary
-        predicted = _predicted(chosen, task, shape, trainer.last_step, device, dtype)
+        predicted = _predicted(chosen, task, shape, device, dtype)
         directory.create(config)
         return _carried_out(chosen, config, data, trainer, device, predicted)
 
@@ -175,29 +175,42 @@ def _write_missing_files(chosen: RunConfig, task: Task, shape: Shape, directory:
     print(f"{', '.join(missing)} written from the run's checkpoint, {directory.path}", flush=True)
 
 
+def _shape(trainer: TrainerConfig, task: Task) -> Shape:
+    """What the run asks of its model."""
+    steps = min(trainer.epochs * task.steps_per_epoch, trainer.steps or sys.maxsize, (trainer.stop_epoch or sys.maxsize) * task.steps_per_epoch)
+    evaluations = steps // (task.steps_per_epoch * trainer.evaluate_every) + 1
+    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, task.evaluated * evaluations)
+
+
 def _require_memory(chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
-    """ConfigError, before anything is allocated, if the model's parameters do not fit."""
+    """ConfigError, before anything is allocated, if what the model comes to hold does not fit."""
     needed, free = predicted_bytes(chosen.model, shape, dtype), prediction.free_memory(device)
     if free is None or needed <= free * FOR_PARAMETERS:
         return
-    remedy = task.remedy(largest_fitting(chosen.model, int(free * FOR_PARAMETERS), dtype))
+    name, largest = largest_fitting(chosen.model, shape, int(free * FOR_PARAMETERS), dtype)
+    remedies = {
+        "inputs": task.remedy(largest) or "choose a smaller model, or",
+        "examples": f"the largest number of training images that fits is {largest}: set task.images=subset task.subset={largest}, or",
+        "steps": f"the largest number of epochs that fits is {largest // task.steps_per_epoch}: set trainer.epochs={largest // task.steps_per_epoch}, or model.storage=bfloat16, or",
+    }
     raise ConfigError(
         f"model={chosen.model['name']} with {shape.inputs} inputs and {shape.outputs} outputs needs {needed / 1e9:.1f} GB for its parameters, and {device} has "
-        f"{free / 1e9:.1f} GB free, of which batches and evaluation need a tenth; {remedy or 'choose a smaller model, or'} take a device with more memory (trainer.device)."
+        f"{free / 1e9:.1f} GB free, of which batches and evaluation need a tenth; {remedies[name]} take a device with more memory (trainer.device)."
     )
 
 
-def _predicted(chosen: RunConfig, task: Task, shape: Shape, steps: int, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Memory and training time of the run, printed; empty for a task that does not say what its batches are like."""
+def _predicted(chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Memory and time of the run, printed; empty for a run of which they are not predicted."""
     sizes = task.typical()
-    if sizes is None or not steps:
+    work = predicted_work(chosen.model, shape, sizes, dtype) if sizes is not None or shape.examples else None
+    if work is None or not work.flops:
         return {}
-    rates = prediction.measured(device, dtype)
-    seconds = steps * rates.seconds(predicted_work(chosen.model, shape, sizes, dtype))
-    size = predicted_bytes(chosen.model, shape, dtype)
+    rates = prediction.measured(work, device, dtype)
+    seconds, size = rates.seconds(work), predicted_bytes(chosen.model, shape, dtype)
     print(
-        f"predicted: {size / 1e9:.2f} GB of parameters, about {seconds / 60:.1f} min of training for {steps} steps "
-        f"({rates.flops / 1e9:.0f} GFLOP/s and {rates.bytes / 1e9:.0f} GB/s measured on {device})",
+        f"predicted: {size / 1e9:.2f} GB of parameters, about {seconds / 60:.1f} min"
+        + (f" of training for {shape.steps} steps" if shape.steps else " in closed form")
+        + f" ({rates.flops / 1e9:.0f} GFLOP/s and {rates.bytes / 1e9:.0f} GB/s measured on {device})",
         flush=True,
     )
     return {"parameter_bytes": size, "train_seconds": round(seconds, 1)}

@@ -48,7 +48,7 @@ def test_families():
         (NTK, {"name": "mup"}, "its limit is model=mu_limit"),
         (NTK, {"name": "standard", "c": 0}, "unstable because"),
         ({**NTK, "name": "nngp_limit"}, {"name": "standard", "c": 0.0}, "logits explode"),
-        ({**NTK, "depth": 2}, AUTO, "model.depth must be 1"),
+        ({**NTK, "depth": 2}, AUTO, "model.convention=tp4 has kernels of one hidden layer, not of model.depth=2"),
         ({**FINITE, "width": 0}, AUTO, "model.width is 0; it must be at least 1"),
         ({**FINITE, "activation": "tanh"}, AUTO, "choose one of: linear, relu"),
         ({**FINITE, "depth": 2}, {"name": "mean_field"}, "one hidden layer only"),
@@ -84,7 +84,8 @@ def test_memory_is_predicted_before_anything_is_allocated(model):
 
 def test_the_largest_that_fits():
     free = 1000 * 4
-    n = largest_fitting({**MU, "sigma_v": 0.0}, free)
+    name, n = largest_fitting({**MU, "sigma_v": 0.0}, Shape(5, 5, True), free)
+    assert name == "inputs"
     sizes = [predicted_bytes({**MU, "sigma_v": 0.0}, Shape(k, k, True)) for k in (n, n + 1)]
     assert sizes[0] <= free < sizes[1] and n == 22
 

@@ -9,7 +9,7 @@ import torch
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models import kernels
 from infwidth.models.kernels import Kernel, KernelMachine
-from infwidth.models.mlp import MLP
+from infwidth.models import mlp
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 
@@ -53,8 +53,8 @@ def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
     for n in (256, 4096):
         squares = []
         for seed in range(6):
-            net = MLP(
-                n, D, K, (0.9, 0.7), 0.0, named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64
+            net = mlp.finite(
+                n, D, K, (0.9, 0.7), mlp.Factors(), named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64
             )
             if not tangent:
                 # f starts as a random function of order one; without it the comparison is of the training alone

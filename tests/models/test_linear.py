@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.models import linear
-from infwidth.models.mlp import MLP
+from infwidth.models import linear, mlp
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 
@@ -135,10 +134,10 @@ def test_it_is_the_multilayer_perceptron_of_one_linear_layer(name, c, second_ord
     """Two implementations with nothing in common but the weights: shortcuts against one parameter copy per episode."""
     abc = named(name, 1, c)
     net = linear.finite(6, D, K, 1.3, 0.7, 0.5, abc, generator(), torch.float64)
-    mlp = MLP(6, D, K, (1.3, 0.7), 0.5, abc, "linear", generator(), torch.float64)
+    other = mlp.finite(6, D, K, (1.3, 0.7), mlp.Factors(beta=0.5), abc, "linear", generator(), torch.float64)
     for t in range(3):
         torch.testing.assert_close(
-            meta_step(net, data(t), second_order), meta_step(mlp, data(t), second_order), rtol=1e-9, atol=1e-10
+            meta_step(net, data(t), second_order), meta_step(other, data(t), second_order), rtol=1e-9, atol=1e-10
         )
 
 

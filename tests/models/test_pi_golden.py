@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from infwidth.models.growing import GrowingLayer
-from infwidth.models.pi import PiLimit, PiScaling
-from infwidth.models.pi_net import PiNet, sampled
+from infwidth.models.mlp import MLP, Factors
+from infwidth.models.pi import PiLimit
+from infwidth.models.pi_net import sampled
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.training.clipping import clipped
 from tests.conftest import golden_files
@@ -18,14 +19,9 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 
 def model_of(z, h, block=8):
     L, t = h["L"], lambda k: torch.tensor(z[k])
-    last_beta = h["bias_alpha"] if h["last_bias_alpha"] is None else h["last_bias_alpha"]
-    scaling = PiScaling(
-        h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], last_beta, h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"],
-        h["apply_lr_mult_to_wd"], not h["gclip_exclude_last_layer"],
-    )  # fmt: skip
     layers = [GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=block) for l in range(2, L + 2)]
     biases = [t(f"bias{l}_init") if f"bias{l}_init" in z else torch.zeros(h["r"] if l <= L else h["dout"], dtype=torch.float64) for l in range(1, L + 2)]
-    return PiLimit(t("A1_init"), layers, biases, scaling)
+    return PiLimit(t("A1_init"), layers, biases, factors_of(h), not h["gclip_exclude_last_layer"])
 
 
 @pytest.mark.parametrize("file", golden_files("pilim/inf_mlp_traj_*.npz"))
@@ -65,11 +61,10 @@ def test_trajectories(file):
             np.testing.assert_allclose(b.detach(), z[f"bias{l}_final"], **TOLERANCE)
 
 
-def scaling_of(h):
+def factors_of(h):
     last_beta = h["bias_alpha"] if h["last_bias_alpha"] is None else h["last_bias_alpha"]
-    return PiScaling(
-        h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], last_beta, h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"],
-        h["apply_lr_mult_to_wd"], not h["gclip_exclude_last_layer"],
+    return Factors(
+        h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], last_beta, h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"], h["apply_lr_mult_to_wd"],
     )  # fmt: skip
 
 
@@ -81,14 +76,17 @@ def test_finite_trajectories(file):
     t = lambda k: torch.tensor(z[k])
     biases = [t(f"b{l}_init") if f"b{l}_init" in z else torch.zeros(sizes[l - 1], dtype=torch.float64) for l in range(1, L + 2)]
     omegas = [t(f"omega{l}") for l in range(1, L + 1)] if h["mode"] == "pi" else []
-    net = PiNet([t(f"W{l}_init") for l in range(1, L + 2)], biases, omegas, scaling_of(h))
+    multipliers = factors_of(h).multipliers(L)
+    present = [b if c else None for b, c in zip(biases, multipliers.biases, strict=True)]
+    net = MLP([t(f"W{l}_init") for l in range(1, L + 2)], present, multipliers, "relu", omegas)
     if h["mode"] == "pi":
         z_inf = {k.replace("_inf_init", "_init"): v for k, v in z.items()}
         limit = model_of(z_inf, h)
         drawn = sampled(limit, h["width"], None, omegas)
         for l in range(1, L + 2):
-            np.testing.assert_allclose(drawn.W[l - 1].detach(), z[f"W{l}_init"], **TOLERANCE)
-            np.testing.assert_allclose(drawn.b[l - 1].detach(), biases[l - 1], **TOLERANCE)
+            np.testing.assert_allclose(getattr(drawn, f"w{l}").detach(), z[f"W{l}_init"], **TOLERANCE)
+            if present[l - 1] is not None:
+                np.testing.assert_allclose(getattr(drawn, f"b{l}").detach(), biases[l - 1], **TOLERANCE)
     probe = torch.tensor(z["X_probe"])
     for step in range(h["T"]):
         np.testing.assert_allclose(net(probe).detach(), z["probe_logits"][step], **TOLERANCE)
@@ -99,7 +97,7 @@ def test_finite_trajectories(file):
         norms = update.norms()
         for name, recorded in zip(h["gnorm_names"], z["gnorms"][step], strict=True):
             _, index, kind = name.split(".")
-            np.testing.assert_allclose(norms[f"{'W' if kind == 'weight' else 'b'}.{index}"], recorded, **TOLERANCE)
+            np.testing.assert_allclose(norms[f"{'w' if kind == 'weight' else 'b'}{int(index) + 1}"], recorded, **TOLERANCE)
         if h["gclip"]:
             if not h["bias_alpha"]:
                 raise AssertionError("a fixture with clipping and without biases needs its norm checked")
@@ -107,7 +105,7 @@ def test_finite_trajectories(file):
         net.apply_update(update, h["lr"], h["wd"])
     np.testing.assert_allclose(net(probe).detach(), z["probe_logits"][h["T"]], **TOLERANCE)
     for l in range(1, L + 2):
-        np.testing.assert_allclose(net.W[l - 1].detach(), z[f"W{l}_final"], **TOLERANCE)
+        np.testing.assert_allclose(getattr(net, f"w{l}").detach(), z[f"W{l}_final"], **TOLERANCE)
 
 
 @pytest.mark.parametrize("file", golden_files("pilim/sample_and_feature_kernel_*.npz"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from infwidth.models.growing import GrowingLayer
-from infwidth.models.pi import PiLimit, PiScaling
-from infwidth.models.pi_net import PiNet
+from infwidth.models.mlp import MLP, Factors
+from infwidth.models.pi import PiLimit
 from infwidth.tasks.losses import cross_entropy, cross_entropy_cotangent
 from infwidth.training.clipping import clipped
 from tests.conftest import golden_files
@@ -19,12 +19,11 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 
 def model_of(z, h):
     L, t = h["L"], lambda k: torch.tensor(z[k])
-    scaling = PiScaling(
+    factors = Factors(
         h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"],
-        False, not h["readout_fixed_at_zero"],
     )  # fmt: skip
     layers = [GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=8) for l in range(2, L + 2)]
-    return PiLimit(t("A1_init"), layers, [t(f"bias{l}_init") for l in range(1, L + 2)], scaling)
+    return PiLimit(t("A1_init"), layers, [t(f"bias{l}_init") for l in range(1, L + 2)], factors, not h["readout_fixed_at_zero"])
 
 
 @pytest.mark.parametrize("file", golden_files("pilim/inf_maml_traj_*.npz"))
@@ -76,11 +75,11 @@ def test_finite_meta_steps(file):
     h = json.loads(str(z["hyper_json"]))
     L, t = h["L"], lambda k: torch.tensor(z[k])
     frozen = h["last_layer_lr_mult"] == 0
-    scaling = PiScaling(
-        h["first_layer_alpha"], 1.0, h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"], False, not frozen
-    )
+    factors = Factors(h["first_layer_alpha"], 1.0, h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"])
+    multipliers = factors.multipliers(L, frozen_readout=frozen)
     omegas = [t(f"omega{l}") for l in range(1, L + 1)] if h["Gproj_outer"] else []
-    net = PiNet([t(f"W{l}_init") for l in range(1, L + 2)], [t(f"b{l}_init") for l in range(1, L + 2)], omegas, scaling)
+    biases = [t(f"b{l}_init") if c else None for l, c in enumerate(multipliers.biases, start=1)]
+    net = MLP([t(f"W{l}_init") for l in range(1, L + 2)], biases, multipliers, "relu", omegas)
     which = "readout" if h["adapt_readout_only"] else "hidden" if h["no_adapt_readout"] else "all"
     for step in range(h["T"]):
         xs, ys, xq, yq = (t(f"{k}_{step}") for k in ("train_x", "train_y", "test_x", "test_y"))
@@ -91,11 +90,11 @@ def test_finite_meta_steps(file):
         update = pullback(cross_entropy_cotangent(out, yq.long()))
         if step == 0:
             for name, g in update.gradients.items():
-                kind, index = name.split(".")
-                np.testing.assert_allclose(g, z[f"meta0_grad{kind}{int(index) + 1}"], **TOLERANCE, err_msg=name)
+                np.testing.assert_allclose(g, z[f"meta0_grad{name[0].upper() if name[0] == 'w' else 'b'}{name[1:]}"], **TOLERANCE, err_msg=name)
         if h["grad_clip"]:
             update, _ = clipped(update, h["grad_clip"], "parameter" if h["gclip_per_param"] else "global")
         net.apply_update(update, float(z[f"meta{step}_lr"]))
     for l in range(1, L + 2):
-        np.testing.assert_allclose(net.W[l - 1].detach(), z[f"W{l}_final"], **TOLERANCE, err_msg=f"W{l}")
-        np.testing.assert_allclose(net.b[l - 1].detach(), z[f"b{l}_final"], **TOLERANCE, err_msg=f"b{l}")
+        np.testing.assert_allclose(getattr(net, f"w{l}").detach(), z[f"W{l}_final"], **TOLERANCE, err_msg=f"W{l}")
+        if biases[l - 1] is not None:
+            np.testing.assert_allclose(getattr(net, f"b{l}").detach(), z[f"b{l}_final"], **TOLERANCE, err_msg=f"b{l}")

@@ -14,13 +14,13 @@ def test_predictions(kernel, block):
     g = torch.Generator().manual_seed(0)
     X, x = torch.randn(40, 12, generator=g, dtype=torch.float64), torch.randn(9, 12, generator=g, dtype=torch.float64)
     y = torch.randint(3, (40,), generator=g)
-    model = KernelRegression(kernel, 1e-3, 12, 3, torch.float64, block)
+    model = KernelRegression(kernel, (1e-3,), None, 12, 3, torch.float64, block, 9)
     assert not model(x).any()
     model.fit(X, y)
     targets = torch.nn.functional.one_hot(y, 3).double() - 0.5
     expected = kernel(x, X) @ torch.linalg.solve(kernel(X, X) + 1e-3 * torch.eye(40), targets)
     torch.testing.assert_close(model(x), expected)
-    other = KernelRegression(kernel, 1e-3, 12, 3, torch.float64, block)
+    other = KernelRegression(kernel, (1e-3,), None, 12, 3, torch.float64, block, 9)
     other.load_state(model.state())
     assert torch.equal(other(x), model(x))
     gram = model.features(x) @ model.features(x).mT
@@ -29,4 +29,21 @@ def test_predictions(kernel, block):
 
 def test_it_is_not_trained():
     with pytest.raises(ConfigError, match="set trainer.epochs=0"):
-        KernelRegression(DeepKernel(1), 1e-3, 4, 2).gradient(torch.zeros(1, 4), torch.zeros(1, 2))
+        KernelRegression(DeepKernel(1), (1e-3,), None, 4, 2).gradient(torch.zeros(1, 4), torch.zeros(1, 2))
+
+
+def test_of_several_regularisers_the_best_on_held_out_images_is_taken_and_refitted_on_all(capsys):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 12, generator=g, dtype=torch.float64), torch.randint(3, (60,), generator=g)
+    grid, several = (1e-8, 1e-1, 10.0), {}
+    for regulariser in grid:
+        one = KernelRegression(DeepKernel(2), (regulariser,), None, 12, 3, torch.float64)
+        assert one.fit(x[:36], y[:36]) == {"regulariser": regulariser}
+        several[regulariser] = 100 * (one(x[36:40]).argmax(1) == y[36:40]).double().mean().item()
+    model = KernelRegression(DeepKernel(2), grid, 40, 12, 3, torch.float64)
+    chosen = model.fit(x, y)
+    assert chosen == {"regulariser": max(several, key=several.get), "regulariser_accuracy": max(several.values())}
+    alone = KernelRegression(DeepKernel(2), (chosen["regulariser"],), None, 12, 3, torch.float64)
+    alone.fit(x, y)
+    torch.testing.assert_close(model(x), alone(x))
+    assert "on 4 held-out of 40 images" in capsys.readouterr().out

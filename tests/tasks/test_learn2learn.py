@@ -5,8 +5,7 @@ import random
 import pytest
 import torch
 
-from infwidth.models import linear
-from infwidth.models.mlp import MLP
+from infwidth.models import linear, mlp
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.tasks.maml.episodes import Pool, Shape, vectorised
@@ -28,14 +27,15 @@ class Reference(torch.nn.Module):
         net = self.net[0]
         if isinstance(net, linear.LinearNet):
             return net.scale * (x @ self.U.T + net.alpha * self.b) @ self.V.T
-        return net.outputs(x, {n: getattr(self, n) for n, _ in net.named_parameters()})
+        p = {n: getattr(self, n) for n, _ in net.named_parameters()}
+        return net.readout(net.hidden(x, p), p)
 
 
 def networks():
     g = lambda: torch.Generator().manual_seed(0)
     yield "linear mup", linear.finite(8, D, K, 1.0, 0.5, 0.7, named("mup", 1), g(), torch.float64)
     yield "linear mu-limit", linear.mu_limit(D, K, 1.0, 0.5, 0.7, torch.float64)
-    yield "relu depth 2 ntk", MLP(9, D, K, (1.0, 1.4, 0.8), 0.5, named("ntk", 2), "relu", g(), torch.float64)
+    yield "relu depth 2 ntk", mlp.finite(9, D, K, (1.0, 1.4, 0.8), mlp.Factors(beta=0.5), named("ntk", 2), "relu", g(), torch.float64)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

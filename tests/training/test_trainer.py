@@ -91,8 +91,13 @@ WORD2VEC = ("task=word2vec", "data.running_words=1000", "task.words_per_step=170
 """Six steps an epoch, as few-shot learning has here, and a rate that falls inside it."""
 
 
-@pytest.mark.parametrize("task", [("task=maml_omniglot",), WORD2VEC], ids=["maml", "word2vec"])
-@pytest.mark.parametrize("model", ["model=finite", "model=mu_limit", "model=ntk_limit"])
+IMAGES = ("task=cifar10", "task.batch=20", "trainer.schedule.name=constant")
+
+PAIRS = [(t, m) for t in (("task=maml_omniglot",), WORD2VEC) for m in ("model=finite", "model=mu_limit", "model=ntk_limit")]
+PAIRS += [(IMAGES, m) for m in ("model=finite", "model=pi_net", "model=pi_limit")]
+
+
+@pytest.mark.parametrize("task, model", PAIRS, ids=lambda x: x if isinstance(x, str) else x[0])
 @pytest.mark.parametrize("after", [1, 7, 11, 17])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, monkeypatch, task, model, after):
     """Killed at step ``after`` without any chance to save, as by kill -9: whatever was not in a checkpoint is lost."""

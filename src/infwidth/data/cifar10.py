@@ -30,10 +30,6 @@ class Source:
     path: Path
     kind: str
 
-    @property
-    def label(self) -> str:
-        return "CIFAR10" if self.kind == "official" else f"CIFAR10 ({'JPEG' if 'jp' in self.path.name.lower() else 'image files'})"
-
 
 def find(folder: Path) -> Source | None:
     """CIFAR10 in a folder or its subfolder ``cifar10``: the official archive first, then an archive or a tree of images."""
@@ -57,22 +53,25 @@ def prepare(source: Source, expected: dict[str, int] = SPLITS, progress: Callabl
     expected: images of each split. Raises DataError that names what is missing, of another size or no image.
     """
     if source.kind == "official":
-        arrays, names = _official(source.path)
+        arrays, label = _official(source.path), "CIFAR10"
     else:
-        arrays, names = _from_files(source.path, expected, progress)
+        arrays, label = _from_files(source.path, expected, progress)
     for split, number in expected.items():
         if len(arrays[f"{split}_x"]) != number:
             raise DataError(f"{source.path} has {len(arrays[f'{split}_x'])} {split} images instead of {number}; fetch the data again.")
     found = {"path": str(source.path), **({"sha256": checksum(source.path, "sha256")} if source.path.is_file() else {})}
-    return arrays, {"label": source.label, "source": found, "class_names": names}
+    return arrays, {"label": label, "source": found, "class_names": list(CLASSES)}
 
 
-def _from_files(path: Path, expected: dict[str, int], progress: Callable) -> tuple[dict[str, np.ndarray], list[str]]:
+def _from_files(path: Path, expected: dict[str, int], progress: Callable) -> tuple[dict[str, np.ndarray], str]:
+    """The arrays, and what the data is called: JPEG is not what was published."""
     images: dict[tuple[str, str], list[tuple[str, np.ndarray]]] = {}
+    lossy = False
     with progress(total=sum(expected.values()), desc="preparing CIFAR10", unit="image") as done:
         for name, content in _files(path):
             if match := IMAGE.fullmatch(name):
                 split, label, file = match.groups()
+                lossy = lossy or name.lower().endswith(("jpg", "jpeg"))
                 images.setdefault((split.lower(), label), []).append((file, _pixels(content, path, name)))
                 done.update()
     names = sorted({label for _, label in images})
@@ -86,7 +85,7 @@ def _from_files(path: Path, expected: dict[str, int], progress: Callable) -> tup
         ordered = [(CLASSES.index(c), x) for c in CLASSES for _, x in sorted(images[split, c], key=lambda item: item[0])]
         arrays[f"{split}_x"] = np.stack([x for _, x in ordered])
         arrays[f"{split}_y"] = np.array([y for y, _ in ordered], np.uint8)
-    return arrays, list(CLASSES)
+    return arrays, f"CIFAR10 ({'JPEG' if lossy else 'image files'})"
 
 
 def _files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -118,7 +117,7 @@ class _Arrays(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _official(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _official(path: Path) -> dict[str, np.ndarray]:
     found = checksum(path, "md5")
     if found != OFFICIAL.digest:
         raise DataError(f"{path} has md5 {found} instead of {OFFICIAL.digest}; fetch it again.")
@@ -136,4 +135,4 @@ def _official(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             raise DataError(f"{path} lacks {missing[0]}; fetch it again.")
         arrays[f"{split}_x"] = np.concatenate([parts[n][b"data"] for n in names])
         arrays[f"{split}_y"] = np.array(sum((list(parts[n][b"labels"]) for n in names), []), np.uint8)
-    return arrays, list(CLASSES)
+    return arrays

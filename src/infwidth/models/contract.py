@@ -7,6 +7,7 @@
     Model.adapted(support, ...)            an Adapted model, one per episode, the episode dimension first
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
+    Model.fit(x, labels)                   of a model with a closed form, in place of training
     Model.state() / load_state()           what a checkpoint holds
 
     Update.norms() / scaled()              opaque to everyone but the model that made it
@@ -27,6 +28,9 @@ from infwidth.models.sparse import Sparse
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
+
+ADAPTING = {"all": (True, True), "readout": (False, True), "hidden": (True, False)}
+"""Which parameters adapt: whether the hidden layers do, and whether the readout does."""
 
 BAGS = (
     "inputs that are bags of indices go with one linear hidden layer only: model=mu_limit, nngp_limit or ntk_limit, "
@@ -71,10 +75,17 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Work:
-    """A training step: floating-point operations and bytes moved."""
+    """What training takes: floating-point operations in matrix products, bytes moved, steps, Gaussian expectations V and V', and the
+    sizes (n, k, m) of a typical product, by which the rate of products is measured."""
 
     flops: float
     bytes: float
+    steps: int = 1
+    expectations: float = 0.0
+    product: tuple[int, int, int] = (256, 4096, 128)
+
+    def __mul__(self, times: int) -> "Work":
+        return Work(self.flops * times, self.bytes * times, self.steps * times, self.expectations * times, self.product)
 
 
 @dataclass(frozen=True)
@@ -223,6 +234,13 @@ class Model(nn.Module, ABC):
             raise ConfigError(BAGS)
         return self(x).detach(), lambda cotangent: self.gradient(x, cotangent)
 
+    closed_form: bool = False
+    """Whether the model is fitted at once by :meth:`fit`, and not trained."""
+
+    def fit(self, x: Tensor, labels: Tensor) -> dict[str, float]:
+        """Fit to inputs (n, d) of classes labels (n,); returns what there is to say of the fit, by name."""
+        raise ConfigError("this model has no closed form; it is trained.")
+
     @abstractmethod
     def features(self, x: Tensor | Bags) -> Tensor:
         """The last hidden representation (examples, features) of inputs (examples, d) or of bags."""
@@ -230,6 +248,10 @@ class Model(nn.Module, ABC):
     def state(self) -> dict[str, Tensor]:
         """Tensors that determine the function, for a checkpoint (references, not copies)."""
         return {name: value.detach() for name, value in self.state_dict().items()}
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """A state that further training leaves as it is: copies of whatever training changes."""
+        return {name: value.clone() for name, value in self.state().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state made by :meth:`state`; CheckpointError if it is of another model."""

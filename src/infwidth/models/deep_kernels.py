@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from infwidth.gaussian import relu_v_and_step_v, step_v
+from infwidth.gaussian import TWO_PI, relu_v_step_v_root, step_v
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,44 @@ class DeepKernel:
             variance = variance / 2  # V(1) = 1/2
         return found
 
+    def prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Inputs (n, d) as rows whose inner products are the correlations under Lam^1, and the scales."""
+        scales = self.scales(x)
+        rows = x * (self.sigma_w2 / x.shape[1]) ** 0.5
+        if self.sigma_b2:
+            rows = torch.cat([rows, rows.new_full((len(x), 1), self.sigma_b2**0.5)], dim=1)
+        return rows * torch.where(scales[0] > 0, 1 / scales[0], 0)[:, None], scales
+
     @torch.no_grad()
-    def tile(self, gram: Tensor, scales_x: list[Tensor], scales_y: list[Tensor]) -> Tensor:
-        """The kernel (n, m) from X Yᵀ / d (n, m), which is overwritten, and the scales of the rows and columns."""
+    def tile(self, c: Tensor, scales_x: list[Tensor], scales_y: list[Tensor]) -> Tensor:
+        """The kernel (n, m) from the correlations under Lam^1 (n, m) and the scales of the rows and columns.
+
+        From layer to layer only correlations are kept where there is no bias: those under Lam^{l+1} are then 2 V of those under Lam^l.
+        """
         lam, lam_bias = self.weights or (1.0,) * (self.depth + 1), self.biases or (1.0,) * (self.depth + 1)
-        S, theta = gram, None
-        if self.tangent:
-            theta = S * lam[0] + lam_bias[0]
-        for l, (sx, sy) in enumerate(zip(scales_x, scales_y, strict=True)):
-            S = S.mul_(self.sigma_w2).add_(self.sigma_b2) if self.sigma_w2 != 1 or self.sigma_b2 else S
-            inverse_x, inverse_y = (torch.where(s > 0, 1 / s, 0) for s in (sx, sy))
-            c = S.mul_(inverse_x[:, None]).mul_(inverse_y)
-            value, step = relu_v_and_step_v(c)
+        theta = None
+        for l in range(self.depth):
+            outer = scales_x[l][:, None] * scales_y[l] if self.tangent or self.sigma_b2 or l == self.depth - 1 else None
+            if self.tangent and l == 0:  # lam_1 S^0 + lam_1^bias, of which Lam^1 = sigma_w^2 S^0 + sigma_b^2 holds the first
+                theta = torch.mul(c, outer).sub_(self.sigma_b2).mul_(lam[0] / self.sigma_w2).add_(lam_bias[0])
+            value, step, _ = relu_v_step_v_root(c)
+            last = l == self.depth - 1
             if self.tangent:
-                derivative = step_v(2 * value).mul_(2) if self.published else step
-                theta.mul_(derivative.mul_(self.sigma_w2))
-            S = value.mul_(sx[:, None]).mul_(sy)
-            if self.tangent:
-                theta.add_(S, alpha=lam[l + 1]).add_(lam_bias[l + 1])
-        return theta if self.tangent else S
+                derivative, scale = (step_v(value / math.pi), 2.0) if self.published else (step, 1 / TWO_PI)
+                theta.mul_(derivative.mul_(scale * self.sigma_w2)).addcmul_(value, outer, value=lam[l + 1] / TWO_PI)
+                if lam_bias[l + 1]:
+                    theta.add_(lam_bias[l + 1])
+            if last:
+                return theta if self.tangent else value.mul_(outer.div_(TWO_PI))
+            if self.sigma_b2:
+                below = value.mul_(outer).mul_(self.sigma_w2 / TWO_PI).add_(self.sigma_b2)
+                inverse_x, inverse_y = (torch.where(s[l + 1] > 0, 1 / s[l + 1], 0) for s in (scales_x, scales_y))
+                c = below.mul_(inverse_x[:, None]).mul_(inverse_y)
+            else:
+                c = value.mul_(2 / TWO_PI)
+        raise AssertionError("a kernel has at least one layer")
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Kernel matrix (n, m) of inputs x (n, d), y (m, d)."""
-        return self.tile((x / math.sqrt(x.shape[1])) @ (y / math.sqrt(y.shape[1])).mT, self.scales(x), self.scales(y))
+        (rows, scales_x), (columns, scales_y) = self.prepared(x), self.prepared(y)
+        return self.tile(rows @ columns.mT, scales_x, scales_y)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.gaussian import relu_v_and_step_v
+from infwidth.gaussian import TWO_PI, relu_v_step_v_root
 from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, Model, Update
 
 TILE = 1 << 23
@@ -43,9 +43,9 @@ class Kernel:
         if self.activation == "linear":
             return covariance.add_(gram, alpha=self.sigma_v**2) if self.tangent else covariance
         s_x, s_y = self._std(x).unsqueeze(-1), self._std(y).unsqueeze(-2)
-        value, derivative = relu_v_and_step_v(covariance.div_(s_x).div_(s_y))
-        value.mul_(s_x).mul_(s_y)
-        return value.addcmul_(gram, derivative, value=self.sigma_v**2) if self.tangent else value
+        value, derivative, _ = relu_v_step_v_root(covariance.div_(s_x).div_(s_y))
+        value.mul_(s_x / TWO_PI).mul_(s_y)
+        return value.addcmul_(gram, derivative, value=self.sigma_v**2 / TWO_PI) if self.tangent else value
 
     def _std(self, x: Tensor) -> Tensor:
         s = (x.square().sum(-1) * self.sigma_u**2 + self.sigma_b**2).sqrt()

@@ -1,124 +1,236 @@
-"""Finite multilayer perceptrons of any depth in any abc-parametrization (TP4 section 2).
+"""Finite multilayer perceptrons of any depth: in any abc-parametrization (TP4 section 2), with PiLim's multipliers and projections.
 
-    h^1 = W^1 x + alpha B^1,   x^l = phi(h^l),   h^{l+1} = W^{l+1} x^l + alpha B^{l+1},   f = W^{L+1} x^L
+    h^l = m_l W^l x^{l-1} + c_l b^l,   x^0 = x,   x^l = phi(h^l),   f = m_{L+1} W^{L+1} x^L + c_{L+1} b^{L+1}
 
-Stored are the trained w^l of the parametrization shifted to c = 0 (the shift symmetry leaves every f_t unchanged), so
-the learning rate, the clip threshold and the adaptation rate need no power of the width. A bias is a weight from a
-constant input of one: it takes the multiplier of the first layer and starts at 0.
+Stored are the trained w^l of the parametrization shifted to c = 0 (the shift symmetry leaves every f_t unchanged), so the learning
+rate, the clip threshold and the adaptation rate need no power of the width. A hidden layer's bias is a weight from a constant input
+of one: it takes the power of the width that the first layer has, and starts at 0; the readout's takes none.
+
+A projection replaces the gradients of a hidden layer's weights and biases by their part in a subspace of its neurons.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from infwidth.models.contract import Adapted, Cotangent, DenseUpdate, Model
+from infwidth.errors import ConfigError
+from infwidth.models.contract import ADAPTING, Adapted, Cotangent, DenseUpdate, Model
 from infwidth.parametrization import ABC
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"linear": lambda h: h, "relu": torch.relu}
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "linear": (lambda h: h, lambda x: torch.ones_like(x)),
+    "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
+}
+"""phi, and its derivative as a function of phi's value."""
+
 Parameters = dict[str, Tensor]
 
 
-class MLP(Model):
-    """A width-n network of ``abc.depth`` hidden layers.
+@dataclass(frozen=True)
+class Multipliers:
+    """weights, biases: m_l and c_l above, for l = 1..L+1 (c_l = 0: no such bias). weight_rates, bias_rates: multipliers of the learning
+    rate. decay_follows: whether weight decay is multiplied by them too. frozen_readout: the readout is not trained and no part of norms."""
 
-    sigmas: standard deviations multiplying the initial w^1..w^{L+1}; alpha: bias multiplier (0: the biases stay 0).
+    weights: tuple[float, ...]
+    biases: tuple[float, ...]
+    weight_rates: tuple[float, ...]
+    bias_rates: tuple[float, ...]
+    decay_follows: bool = False
+    frozen_readout: bool = False
+
+
+class MLP(Model):
+    """weights w^1..w^{L+1}, w^l (n_l, n_{l-1}); biases b^1..b^{L+1}, None where there is none; multipliers as above.
+
+    spans: for layers 1..L matrices (n_l, r) whose columns span what gradients are projected to; none with r >= n_l, nor an empty sequence, changes anything.
     """
 
     def __init__(
-        self,
-        width: int,
-        inputs: int,
-        outputs: int,
-        sigmas: tuple[float, ...],
-        alpha: float,
-        abc: ABC,
-        activation: str,
-        generator: torch.Generator,
-        dtype: torch.dtype = torch.float32,
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor | None], multipliers: Multipliers, activation: str = "relu", spans: Sequence[Tensor] = ()
     ):
         super().__init__()
-        shifted = abc.shifted(abc.c / 2)
-        sizes = [inputs, *[width] * abc.depth, outputs]
-        self.depth, self.alpha, self.phi = abc.depth, alpha, ACTIVATIONS[activation]
-        self.multipliers = [shifted.layer(l, width).multiplier for l in range(1, abc.depth + 2)]
-        for l in range(1, abc.depth + 2):
-            std = sigmas[l - 1] * shifted.layer(l, width).init_std
-            weight = torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype) * std
-            self.register_parameter(f"w{l}", nn.Parameter(weight))
-            if l <= abc.depth:
-                self.register_parameter(f"b{l}", nn.Parameter(torch.zeros(width, dtype=dtype)))
+        self.depth, self.multipliers, (self.phi, self.dphi) = len(weights) - 1, multipliers, ACTIVATIONS[activation]
+        for l, (w, b) in enumerate(zip(weights, biases, strict=True), start=1):
+            self.register_parameter(f"w{l}", nn.Parameter(w))
+            if b is not None:
+                self.register_parameter(f"b{l}", nn.Parameter(b))
+        for l, span in enumerate(spans, start=1):
+            if span.shape[1] < span.shape[0]:  # with an orthonormal basis Q of the span, projecting is Q Qᵀ
+                self.register_buffer(f"Q{l}", torch.linalg.qr(span.double()).Q.to(span.dtype))
 
-    def _hidden(self, x: Tensor, p: Parameters) -> Tensor:
-        """x^L. Parameters may carry a leading episode dimension, which x (episodes, examples, d) then shares."""
+    def _layer(self, l: int, x: Tensor, p: Parameters) -> Tensor:
+        m, c = self.multipliers.weights[l - 1], self.multipliers.biases[l - 1]
+        h = torch.matmul(x, p[f"w{l}"].mT)
+        h = h if m == 1 else m * h
+        return h + c * p[f"b{l}"].unsqueeze(-2) if f"b{l}" in p else h
+
+    def hidden(self, x: Tensor, p: Parameters) -> Tensor:
+        """x^L (..., n). A parameter is shared, or has a leading episode dimension that x (episodes, examples, d) then shares."""
         for l in range(1, self.depth + 1):
-            h = self.multipliers[l - 1] * torch.matmul(x, p[f"w{l}"].mT)
-            x = self.phi(h + self.alpha * self.multipliers[0] * p[f"b{l}"].unsqueeze(-2))
+            x = self.phi(self._layer(l, x, p))
         return x
 
-    def outputs(self, x: Tensor, p: Parameters) -> Tensor:
-        """f(x) at given parameters; see _hidden for the shapes."""
-        return self.multipliers[-1] * torch.matmul(self._hidden(x, p), p[f"w{self.depth + 1}"].mT)
+    def readout(self, features: Tensor, p: Parameters) -> Tensor:
+        """f for features x^L."""
+        return self._layer(self.depth + 1, features, p)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outputs(x, dict(self.named_parameters()))
+        p = dict(self.named_parameters())
+        return self.readout(self.hidden(x, p), p)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        return self._hidden(x, dict(self.named_parameters()))
+        return self.hidden(x, dict(self.named_parameters()))
+
+    @torch.no_grad()
+    def linearized(self, x: Tensor, asked=None):
+        if not isinstance(x, Tensor):
+            return super().linearized(x, asked)
+        p, activations = dict(self.named_parameters()), [x]
+        for l in range(1, self.depth + 1):
+            activations.append(self.phi(self._layer(l, activations[-1], p)))
+
+        @torch.no_grad()
+        def pullback(cotangent: Tensor) -> DenseUpdate:
+            gradients, at_h, c = {}, cotangent, self.multipliers
+            for l in range(self.depth + 1, 0, -1):
+                # Projecting the gradient of h is projecting the gradients of weights and biases, at the price of the batch.
+                Q = getattr(self, f"Q{l}", None)
+                mine = at_h if Q is None else (at_h @ Q) @ Q.mT
+                if l <= self.depth or not c.frozen_readout:
+                    gradients[f"w{l}"] = c.weights[l - 1] * mine.mT @ activations[l - 1]
+                    if f"b{l}" in p:
+                        gradients[f"b{l}"] = c.biases[l - 1] * mine.sum(0)
+                if l > 1:
+                    at_h = (c.weights[l - 1] * at_h @ p[f"w{l}"]).mul_(self.dphi(activations[l - 1]))
+            return DenseUpdate(gradients)
+
+        return self.readout(activations[-1], p), pullback
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> DenseUpdate:
-        with torch.enable_grad():
-            return vjp(self(x), dict(self.named_parameters()), cotangent)
+        return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
 
+    def update(self, gradients: Parameters) -> DenseUpdate:
+        """The update of the gradients of all parameters: projected, those of a frozen readout left out."""
+        last = (f"w{self.depth + 1}", f"b{self.depth + 1}") if self.multipliers.frozen_readout else ()
+        return DenseUpdate({name: self.projected(name, g) for name, g in gradients.items() if name not in last})
+
+    def projected(self, name: str, g: Tensor) -> Tensor:
+        """A parameter's gradient, or one for each episode, in the span that training stays in."""
+        Q = getattr(self, f"Q{name[1:]}", None)
+        if Q is None:
+            return g
+        return torch.matmul(Q, torch.matmul(Q.mT, g)) if name[0] == "w" else torch.matmul(torch.matmul(g, Q), Q.mT)
+
+    @torch.no_grad()
     def apply_update(self, update: DenseUpdate, rate: float, decay: float = 0.0) -> None:
-        update.apply_to(self.named_parameters(), rate, decay)
+        c = self.multipliers
+        for name, p in self.named_parameters():
+            if name in update.gradients:
+                multiplier = (c.weight_rates if name[0] == "w" else c.bias_rates)[int(name[1:]) - 1]
+                if decay:
+                    p.mul_(1 - rate * decay * (multiplier if c.decay_follows else 1.0))
+                update.apply_to([(name, p)], rate * multiplier, 0.0)
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedMLP":
-        return AdaptedMLP(self, support, cotangent, rate, steps, second_order)
-
-
-def vjp(outputs: Tensor, parameters: Parameters, cotangent: Tensor) -> DenseUpdate:
-    """The gradient of every parameter for a cotangent of the outputs."""
-    gradients = torch.autograd.grad(outputs, list(parameters.values()), cotangent, materialize_grads=True)
-    return DenseUpdate(zip(parameters, gradients, strict=True))
+    def adapted(
+        self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all"
+    ) -> "AdaptedMLP":
+        return AdaptedMLP(self, support, cotangent, rate, steps, second_order, which)
 
 
 class AdaptedMLP(Adapted):
-    """One copy of the parameters per episode; all episodes in the same batched products."""
+    """One copy per episode of the parameters that adapt; the others are shared, and hidden features of a shared body are computed once.
 
-    def __init__(self, net: MLP, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool):
+    Adaptation takes no notice of the layers' multipliers of the learning rate.
+    """
+
+    def __init__(self, net: MLP, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool, which: str):
         self.net, self.second_order = net, second_order
         self.base = {name: p.detach().requires_grad_() for name, p in net.named_parameters()}
+        hidden, readout = ADAPTING[which]
+        names = [n for n in self.base if (readout if int(n[1:]) == net.depth + 1 else hidden)]
         with torch.enable_grad():
-            self.parameters = {name: p.expand(len(support), *p.shape) for name, p in self.base.items()}
+            self.p = {name: p.expand(len(support), *p.shape) if name in names else p for name, p in self.base.items()}
+            features = None if hidden else net.hidden(support, self.p)
+            if features is not None and not second_order:
+                features = features.detach()
             for _ in range(steps):
                 if not second_order:
-                    self.parameters = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
-                outputs = net.outputs(support, self.parameters)
+                    self.p = {name: p.detach().requires_grad_() if name in names else p for name, p in self.p.items()}
+                out = net.readout(net.hidden(support, self.p) if features is None else features, self.p)
                 # Episodes do not interact, so the gradient of the sum holds every episode's own.
-                gradients = torch.autograd.grad(
-                    outputs, list(self.parameters.values()), cotangent(outputs), create_graph=second_order, materialize_grads=True
-                )
-                self.parameters = {
-                    name: p - rate * g for (name, p), g in zip(self.parameters.items(), gradients, strict=True)
-                }
+                gradients = torch.autograd.grad(out, [self.p[n] for n in names], cotangent(out), create_graph=second_order, materialize_grads=True)
+                for name, g in zip(names, gradients, strict=True):
+                    self.p[name] = self.p[name] - rate * net.projected(name, g)
 
     @torch.no_grad()
     def __call__(self, query: Tensor) -> Tensor:
-        return self.net.outputs(query, self.parameters)
+        return self.net.readout(self.net.hidden(query, self.p), self.p)
 
     def linearized(self, query: Tensor):
-        parameters = self.parameters
-        if not self.second_order:
-            parameters = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+        p = self.p if self.second_order else {name: q.detach().requires_grad_() for name, q in self.p.items()}
         with torch.enable_grad():
-            outputs = self.net.outputs(query, parameters)
+            out = self.net.readout(self.net.hidden(query, p), p)
 
         def pullback(cotangent: Tensor) -> DenseUpdate:
-            if self.second_order:
-                return vjp(outputs, self.base, cotangent)
-            per_episode = vjp(outputs, parameters, cotangent)
-            return DenseUpdate({name: g.sum(0) for name, g in per_episode.gradients.items()})
+            leaves = self.base if self.second_order else p
+            gradients = torch.autograd.grad(out, list(leaves.values()), cotangent, materialize_grads=True)
+            summed = {name: g if g.shape == self.base[name].shape else g.sum(0) for name, g in zip(leaves, gradients, strict=True)}
+            return self.net.update(summed)
 
-        return outputs.detach(), pullback
+        return out.detach(), pullback
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What PiLim multiplies: the first layer by alpha_1, the output by alpha_out, biases by beta (the readout's by beta_readout), and
+    the learning rate of the first layer, of the readout and of the biases. decay_follows: weight decay too."""
+
+    alpha_1: float = 1.0
+    alpha_out: float = 1.0
+    beta: float = 0.0
+    beta_readout: float = 0.0
+    first: float = 1.0
+    readout: float = 1.0
+    bias: float = 1.0
+    decay_follows: bool = False
+
+    def multipliers(self, depth: int, widths: Callable[[int], float] = lambda layer: 1.0, frozen_readout: bool = False) -> Multipliers:
+        """Those of a network; widths(l): the power of the width that multiplies weight layer l."""
+        layers = range(1, depth + 2)
+        ends = {1: self.alpha_1, depth + 1: self.alpha_out}
+        biases = [ends.get(l, 1.0) * (self.beta * widths(1) if l <= depth else self.beta_readout) for l in layers]
+        rates = tuple({1: self.first, depth + 1: self.readout}.get(l, 1.0) for l in layers)
+        weights = tuple(ends.get(l, 1.0) * widths(l) for l in layers)
+        return Multipliers(weights, tuple(biases), rates, (self.bias,) * (depth + 1), self.decay_follows, frozen_readout)
+
+
+def finite(
+    width: int,
+    inputs: int,
+    outputs: int,
+    sigmas: Sequence[float],
+    factors: Factors,
+    abc: ABC,
+    activation: str,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    base_width: int = 1,
+) -> MLP:
+    """A width-n network of ``abc.depth`` hidden layers: w^l ~ sigmas[l-1] N(0, (n / base_width)^{-2 b_l}), biases zero.
+
+    At the base width all parametrizations are the same network: sigmas, factors and rates are meant there. Raises ConfigError if
+    sigmas are not one for each layer.
+    """
+    if len(sigmas) != abc.depth + 1:
+        raise ConfigError(f"there are {len(sigmas)} standard deviations for {abc.depth + 1} weight layers.")
+    shifted, n = abc.shifted(abc.c / 2), width / base_width
+    sizes = [inputs, *[width] * abc.depth, outputs]
+    weights = [
+        torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype) * (sigmas[l - 1] * shifted.layer(l, n).init_std) for l in range(1, abc.depth + 2)
+    ]
+    multipliers = factors.multipliers(abc.depth, lambda l: shifted.layer(l, n).multiplier)
+    biases = [torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)]
+    return MLP(weights, biases, multipliers, activation)

@@ -10,7 +10,6 @@ A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every trainin
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,25 +17,7 @@ from torch import Tensor, nn
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Adapted, Cotangent, Model, Update
 from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
-
-
-@dataclass(frozen=True)
-class PiScaling:
-    """alpha_1, alpha_out, beta and the readout's own beta; multipliers of the learning rate of the first layer, the readout and the biases.
-
-    decay_follows: whether weight decay is multiplied by the layer's multiplier too. readout_in_norm: whether the readout's
-    gradient counts for a global clipping norm.
-    """
-
-    alpha_1: float = 1.0
-    alpha_out: float = 1.0
-    beta: float = 0.0
-    beta_readout: float = 0.0
-    first: float = 1.0
-    readout: float = 1.0
-    bias: float = 1.0
-    decay_follows: bool = False
-    readout_in_norm: bool = True
+from infwidth.models.mlp import Factors
 
 
 class PiUpdate(Update):
@@ -65,86 +46,87 @@ class PiUpdate(Update):
 class PiLimit(Model):
     """The pi-limit with the given initial arrays.
 
-    A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1.
+    A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1. readout_in_norm: whether the
+    readout's gradient counts for the norm that is clipped.
     """
 
-    def __init__(self, A1: Tensor, layers: list[GrowingLayer], biases: list[Tensor], scaling: PiScaling):
+    def __init__(self, A1: Tensor, layers: list[GrowingLayer], biases: list[Tensor], factors: Factors, readout_in_norm: bool = True):
         super().__init__()
         self.A1 = nn.Parameter(A1)
-        self.layers, self.scaling, self.depth = layers, scaling, len(layers)
+        self.layers, self.factors, self.readout_in_norm, self.depth = layers, factors, readout_in_norm, len(layers)
         self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
 
     def _beta(self, l: int) -> float:
-        return self.scaling.beta_readout if l == self.depth + 1 else self.scaling.beta
+        return self.factors.beta_readout if l == self.depth + 1 else self.factors.beta
 
     @torch.no_grad()
-    def _pass(self, x: Tensor, upto: int):
-        """Per growing layer up to ``upto``: (unit, s, correlations), and the last g."""
-        c, trace = self.scaling, []
+    def _pass(self, x: Tensor, upto: int, keep: bool = True):
+        """The last g, and to keep for a backward pass per growing layer up to ``upto`` (unit, s, traces)."""
+        c, trace = self.factors, []
         g = c.alpha_1 * (x @ self.A1 + c.beta * self.b[0])
         for l, layer in enumerate(self.layers[: upto - 1], start=2):
             unit, s = unit_rows(g)
-            g, correlations = layer.forward(unit, s)
+            g, traces = layer.forward(unit, s, keep)
             g += self._beta(l) * self.b[l - 1]
-            trace.append((unit, s, correlations))
+            trace.append((unit, s, traces))
         return g, trace
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        return (self.scaling.alpha_out * self._pass(flat, self.depth + 1)[0]).reshape(*x.shape[:-1], -1)
+        return (self.factors.alpha_out * self._pass(flat, self.depth + 1, keep=False)[0]).reshape(*x.shape[:-1], -1)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """g^L (examples, r): the last hidden representation's coordinates."""
-        return self._pass(x, self.depth)[0]
+        return self._pass(x, self.depth, keep=False)[0]
 
     @torch.no_grad()
     def linearized(self, x: Tensor):
         """Outputs (b, k) and the pullback of their cotangents to a PiUpdate."""
-        c = self.scaling
+        c = self.factors
         g, trace = self._pass(x, self.depth + 1)
 
         def pullback(cotangent: Tensor) -> PiUpdate:
             rows, biases = {}, {}
             dg = c.alpha_out * cotangent
             for l in range(self.depth + 1, 1, -1):
-                unit, s, correlations = trace[l - 2]
+                unit, s, traces = trace[l - 2]
                 rows[l] = (dg * s[:, None], unit)
                 biases[l] = self._beta(l) * dg.sum(0)
-                dg = self.layers[l - 2].backward(dg, unit, correlations)
+                dg = self.layers[l - 2].backward(dg, unit, traces)
             biases[1] = c.alpha_1 * c.beta * dg.sum(0)
-            return PiUpdate(c.alpha_1 * (x.mT @ dg), rows, biases, self.uncounted())
+            return PiUpdate(x.mT @ (c.alpha_1 * dg), rows, biases, self.uncounted())
 
         return c.alpha_out * g, pullback
 
     def uncounted(self) -> tuple[str, ...]:
         """Parameters that are left out of the norm for clipping."""
-        return () if self.scaling.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
+        return () if self.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
 
     @torch.no_grad()
     def cotangents(self, dg: Tensor, trace) -> dict[int, tuple[Tensor, Tensor | None, Tensor | None]]:
         """(dg^l, unit^{l-1}, s^{l-1}) for l = L .. 1 from dg^L (b, r) and the trace of a pass up to layer L."""
         found = {}
         for l in range(self.depth, 1, -1):
-            unit, s, correlations = trace[l - 2]
+            unit, s, traces = trace[l - 2]
             found[l] = (dg, unit, s)
-            dg = self.layers[l - 2].backward(dg, unit, correlations)
+            dg = self.layers[l - 2].backward(dg, unit, traces)
         return found | {1: (dg, None, None)}
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> PiUpdate:
         return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
 
     def _multiplier(self, l: int) -> float:
-        return {1: self.scaling.first, self.depth + 1: self.scaling.readout}.get(l, 1.0)
+        return {1: self.factors.first, self.depth + 1: self.factors.readout}.get(l, 1.0)
 
     @torch.no_grad()
     def apply_update(self, update: PiUpdate, rate: float, decay: float = 0.0) -> None:
-        c = self.scaling
+        c = self.factors
 
         def kept(multiplier: float) -> float:
             return 1 - rate * decay * (multiplier if c.decay_follows else 1.0)
 
-        self.A1.mul_(kept(c.first)).sub_(self.A1.new_tensor(rate * c.first) * update.factor("A1") * update.first)
+        self.A1.mul_(kept(c.first)).addcmul_(update.first, self.A1.new_ones(()) * update.factor("A1"), value=-rate * c.first)
         for l, layer in enumerate(self.layers, start=2):
             multiplier = self._multiplier(l)
             if decay:
@@ -170,6 +152,10 @@ class PiLimit(Model):
                 found |= {f"A{l}.{i}": A, f"B{l}.{i}": B, f"m{l}.{i}": m}
         return found
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Rows are appended and never moved, so that of the growing arrays only the multipliers need a copy."""
+        return {name: value if name[0] in "AB" and "." in name else value.clone() for name, value in self.state().items()}
+
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         try:
             with torch.no_grad():
@@ -189,7 +175,7 @@ class PiLimit(Model):
 
 
 def pi_limit(
-    inputs: int, outputs: int, rank: int, depth: int, scaling: PiScaling, readout_zero: bool, generator: torch.Generator,
+    inputs: int, outputs: int, rank: int, depth: int, factors: Factors, readout_zero: bool, readout_in_norm: bool, generator: torch.Generator,
     dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
 ) -> PiLimit:  # fmt: skip
     """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
@@ -214,4 +200,4 @@ def pi_limit(
             A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
         layers.append(GrowingLayer(A, B, m, dtype, storage))
     biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
-    return PiLimit(A1, layers, biases, scaling)
+    return PiLimit(A1, layers, biases, factors, readout_in_norm)

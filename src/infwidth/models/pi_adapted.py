@@ -11,14 +11,10 @@ import torch
 from torch import Tensor
 
 from infwidth.errors import ConfigError
-from infwidth.gaussian import relu_v, relu_v_and_step_v
-from infwidth.models.contract import Adapted, Cotangent
+from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root
+from infwidth.models.contract import ADAPTING, Adapted, Cotangent
 from infwidth.models.growing import unit_rows
 from infwidth.models.pi import PiLimit, PiUpdate
-
-WHICH = {"all": (True, True), "readout": (False, True), "hidden": (True, False)}
-"""Whether hidden layers and the readout adapt."""
-
 
 def _units(g: Tensor) -> tuple[Tensor, Tensor]:
     unit, s = unit_rows(g.flatten(0, 1))
@@ -29,7 +25,7 @@ class AdaptedPi(Adapted):
     """A PiLimit after ``steps`` of SGD on each episode's support (T, S, d); first-order pullbacks."""
 
     def __init__(self, net: PiLimit, support: Tensor, cotangent: Cotangent, rate: float, steps: int, which: str = "all"):
-        self.net, self.hidden, self.readout = net, *WHICH[which]
+        self.net, self.hidden, self.readout = net, *ADAPTING[which]
         T = len(support)
         self.first: list[tuple[Tensor, Tensor]] = []  # (x, -rate alpha_1 dg^1) of each step: A^1 moves by sums of their outer products
         self.rows: list[list[tuple[Tensor, Tensor]]] = [[] for _ in net.layers]  # (weights, unit rows) of each step
@@ -41,7 +37,7 @@ class AdaptedPi(Adapted):
     @torch.no_grad()
     def _pass(self, x: Tensor):
         """Outputs (T, n, k) and per growing layer (unit, s, base correlations)."""
-        net, c, trace = self.net, self.net.scaling, []
+        net, c, trace = self.net, self.net.factors, []
         g = c.alpha_1 * (x @ net.A1 + c.beta * (net.b[0] + self.bias[0][:, None]))
         for other, weights in self.first:
             g += c.alpha_1 * torch.bmm(torch.bmm(x, other.mT), weights)
@@ -59,21 +55,20 @@ class AdaptedPi(Adapted):
     def _cotangents(self, delta: Tensor, trace, lowest: int = 1) -> dict[int, Tensor]:
         """dg^l (T, n, r) for l = L+1 .. lowest."""
         net = self.net
-        found = {net.depth + 1: net.scaling.alpha_out * delta}
+        found = {net.depth + 1: net.factors.alpha_out * delta}
         for l in range(net.depth + 1, lowest, -1):
             unit, _, correlations = trace[l - 2]
             dg = found[l]
             below = net.layers[l - 2].backward(dg.flatten(0, 1), unit.flatten(0, 1), correlations).reshape(unit.shape)
             for weights, rows in self.rows[l - 2]:
-                q = torch.bmm(unit, rows.mT).clamp(-1, 1)
-                value, step = relu_v_and_step_v(q)
-                gamma = torch.bmm(dg, weights.mT)
-                below += torch.bmm(gamma * step, rows) + (gamma * (value - q * step)).sum(2, keepdim=True) * unit
+                _, step, root = relu_v_step_v_root(torch.bmm(unit, rows.mT))
+                gamma = torch.bmm(dg, weights.mT) / TWO_PI
+                below += torch.bmm(gamma * step, rows) + (gamma * root).sum(2, keepdim=True) * unit
             found[l - 1] = below
         return found
 
     def _step(self, x: Tensor, delta: Tensor, trace, rate: float) -> None:
-        net, c = self.net, self.net.scaling
+        net, c = self.net, self.net.factors
         dg = self._cotangents(delta, trace, 1 if self.hidden else net.depth + 1)
         for l in range(2, net.depth + 2):
             if self.readout if l == net.depth + 1 else self.hidden:
@@ -100,7 +95,7 @@ class AdaptedPi(Adapted):
 
 def meta_update(net: PiLimit, first: list[tuple[Tensor, Tensor]], points: dict[int, list[tuple[Tensor, Tensor, Tensor]]], dg: dict[int, Tensor]) -> PiUpdate:
     """An update from what each layer gets: (x, dg^1) for A^1; (dg^l, unit, s) of every kind of point, joined episode by episode."""
-    c = net.scaling
+    c = net.factors
     rows, biases = {}, {}
     for l, kinds in points.items():
         A = torch.cat([d * s[..., None] for d, _, s in kinds], 1).flatten(0, 1)
@@ -116,7 +111,7 @@ class SecondOrderPi(Adapted):
     """Readout-only adaptation of a PiLimit whose readout is frozen at zero; pullbacks go through the adaptation."""
 
     def __init__(self, net: PiLimit, support: Tensor, cotangent: Cotangent, rate: float, steps: int):
-        if net.scaling.readout or any(A.any() for A, _, m in net.layers[-1].tiles() if m.any()):
+        if net.factors.readout or any(A.any() for A, _, m in net.layers[-1].tiles() if m.any()):
             raise ConfigError(
                 "second-order MAML of the pi-limit goes through a readout that is frozen at zero between episodes; set model.readout=zero and "
                 "model.readout_multiplier=0, or task.adaptation.order=first."
@@ -130,7 +125,7 @@ class SecondOrderPi(Adapted):
 
     def _outputs(self, g_support: Tensor, g_query: Tensor) -> Tensor:
         """Adapted outputs at the query (T, Q, k) as a function of the hidden g^L, differentiable by both."""
-        c, net = self.net.scaling, self.net
+        c, net = self.net.factors, self.net
         s_norm, q_norm = (g.norm(dim=2).clamp(min=torch.finfo(g.dtype).tiny) for g in (g_support, g_query))
         unit_s, unit_q = g_support / s_norm[..., None], g_query / q_norm[..., None]
         at_support = s_norm[..., None] * relu_v(torch.bmm(unit_s, unit_s.mT)) * s_norm[:, None]
@@ -157,7 +152,7 @@ class SecondOrderPi(Adapted):
         def pullback(cotangent: Tensor) -> PiUpdate:
             at_support, at_query = torch.autograd.grad(out, leaves, cotangent)
             unit, s = _units(g_query)
-            points = {net.depth + 1: [(net.scaling.alpha_out * cotangent, unit, s)]}
+            points = {net.depth + 1: [(net.factors.alpha_out * cotangent, unit, s)]}
             dg = {"query": (at_query, query, trace_query), "support": (at_support, self.support, self.trace_support)}
             first = []
             for d, x, trace in dg.values():

@@ -1,6 +1,6 @@
 """The NNGP and NTK limits of deep networks in closed form: kernel ridge regression on one-hot targets minus 1/2 (PiLim section 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,39 +15,59 @@ from infwidth.progress import bar
 class KernelRegression(Model):
     """f(x) = K(x, X) a with a = (K(X, X) + regulariser I)^{-1} Y; zero until it is fitted."""
 
-    def __init__(self, kernel: DeepKernel, regulariser: float, inputs: int, outputs: int, dtype: torch.dtype = torch.float32, block: int = ridge.BLOCK):
+    closed_form = True
+
+    def __init__(
+        self, kernel: DeepKernel, regularisers: Sequence[float], choose_on: int | None, inputs: int, outputs: int, dtype: torch.dtype = torch.float32,
+        block: int = ridge.BLOCK, tile: int = ridge.TILE,
+    ):  # fmt: skip
         super().__init__()
-        self.kernel, self.regulariser, self.block, self.outputs = kernel, regulariser, block, outputs
+        self.kernel, self.regularisers, self.choose_on, self.outputs, self.block, self.tile = kernel, tuple(regularisers), choose_on, outputs, block, tile
         self.register_buffer("X", torch.zeros(0, inputs, dtype=dtype))
         self.register_buffer("a", torch.zeros(0, outputs, dtype=dtype))
 
-    @torch.no_grad()
-    def fit(self, x: Tensor, labels: Tensor) -> None:
+    def fit(self, x: Tensor, labels: Tensor) -> dict[str, float]:
         """Fit to inputs x (n, d) and labels (n,). Needs one n x n array and nothing else of that size.
 
-        Raises ConfigError if the regulariser leaves the matrix indefinite.
+        Returns the regulariser and, where several were tried, its accuracy in per cent on the images that were held out. Raises
+        ConfigError if a regulariser leaves the matrix indefinite.
         """
+        if len(self.regularisers) == 1:
+            self._fit(x, labels, self.regularisers[0])
+            return {"regulariser": self.regularisers[0]}
+        n = min(self.choose_on or len(x), len(x))
+        kept, scores = n - n // 10, {}
+        for regulariser in self.regularisers:
+            self._fit(x[:kept], labels[:kept], regulariser)
+            scores[regulariser] = 100 * (self(x[kept:n]).argmax(1) == labels[kept:n]).double().mean().item()
+        best = max(scores, key=scores.get)
+        print("regulariser " + ", ".join(f"{r:g}: {score:.2f} %" for r, score in scores.items()) + f" on {n - kept} held-out of {n} images; {best:g} is taken", flush=True)
+        self._fit(x, labels, best)
+        return {"regulariser": best, "regulariser_accuracy": scores[best]}
+
+    @torch.no_grad()
+    def _fit(self, x: Tensor, labels: Tensor, regulariser: float) -> None:
         n = len(x)
-        scaled, scales = x / x.shape[1] ** 0.5, self.kernel.scales(x)
+        rows, scales = self.kernel.prepared(x)
         targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
 
-        def tile(rows: slice, columns: slice) -> Tensor:
-            return self.kernel.tile(scaled[rows] @ scaled[columns].mT, [s[rows] for s in scales], [s[columns] for s in scales])
+        def tile(i: slice, j: slice) -> Tensor:
+            return self.kernel.tile(rows[i] @ rows[j].mT, [s[i] for s in scales], [s[j] for s in scales])
 
         with bar(total=n * (n + 1) // 2, desc="kernel matrix", unit="entry", unit_scale=True) as done:
-            K = ridge.matrix(tile, n, x, self.block, done.update)
+            K = ridge.matrix(tile, n, x, self.tile, done.update)
         with bar(total=n**3 // 3, desc="factorisation", unit="FLOP", unit_scale=True) as done:
-            diagonal = ridge.factorise(K, self.regulariser, self.block, done.update)
-        self.X, self.a = x, ridge.solve(K, diagonal, self.regulariser, targets, block=self.block).to(x.dtype)
+            diagonal = ridge.factorise(K, regulariser, self.block, done.update)
+        self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         out = torch.zeros(len(x), self.outputs, dtype=x.dtype, device=x.device)
-        scaled, scales = x / x.shape[1] ** 0.5, self.kernel.scales(x)
-        for columns in ridge.tiles(len(self.X), self.block):
-            other = self.X[columns]
-            part = self.kernel.tile(scaled @ (other / other.shape[1] ** 0.5).mT, scales, self.kernel.scales(other))
-            out.addmm_(part, self.a[columns])
+        rows, scales = self.kernel.prepared(x)
+        for j in ridge.tiles(len(self.X), self.tile):
+            columns, others = self.kernel.prepared(self.X[j])
+            for i in ridge.tiles(len(x), self.tile):
+                out[i].addmm_(self.kernel.tile(rows[i] @ columns.mT, [s[i] for s in scales], others), self.a[j])
         return out
 
     @torch.no_grad()

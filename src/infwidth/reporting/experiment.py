@@ -47,6 +47,7 @@ class Recipe:
     columns: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    unseeded: tuple[str, ...] = ()
     rows: tuple[str, ...]
     limits: tuple[str, ...]
     curves: tuple[str, ...]

@@ -13,6 +13,8 @@
     Task.files                             names of the files that the evidence has
     Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
     Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
+    Task.training_set()                    all inputs and labels, for a model with a closed form
+    Task.examples, batch, evaluated        how many examples there are to train on, a step takes, an evaluation takes; 0 where that is not counted
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from infwidth.errors import ConfigError
 from infwidth.models.contract import Bags, Model, Sizes, Update
 
 
@@ -54,6 +57,13 @@ class Task(ABC):
     selects: bool = True
     units: Mapping[str, float] = {}
     files: tuple[str, ...] = ()
+    examples: int = 0
+    batch: int = 0
+    evaluated: int = 0
+
+    def training_set(self) -> tuple[Tensor, Tensor]:
+        """Inputs (n, d) and labels (n,). ConfigError for a task that has no such set."""
+        raise ConfigError("this task has no fixed training set, so that a model in closed form cannot be fitted to it; set model.solve=descent.")
 
     def check(self, learning_rate: float) -> None:
         """Raise ConfigError if batches of this size do not bear this learning rate."""

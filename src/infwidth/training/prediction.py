@@ -6,10 +6,8 @@ from pathlib import Path
 
 import torch
 
+from infwidth.gaussian import relu_v_step_v_root
 from infwidth.models.contract import Work
-
-SHAPE = {"cpu": (256, 4096, 128), "cuda": (8192, 8192, 8192)}
-"""Of the product by which rates are measured: on a CPU that of a minibatch of bags, whose shape decides the rate there."""
 
 OVERHEAD = {"cpu": 3e-4, "cuda": 1.5e-3}
 """Seconds of a step that depend on no size: drawing and assembling a minibatch. The CPU's is measured, the GPU's assumed."""
@@ -17,27 +15,30 @@ OVERHEAD = {"cpu": 3e-4, "cuda": 1.5e-3}
 
 @dataclass(frozen=True)
 class Rates:
-    """Floating-point operations a second in matrix products, bytes a second moved, seconds a step costs besides."""
+    """Floating-point operations a second in matrix products, bytes a second moved, Gaussian expectations a second, seconds a step costs besides."""
 
     flops: float
     bytes: float
+    expectations: float
     overhead: float
 
     def seconds(self, work: Work) -> float:
-        """Predicted seconds of one step."""
-        return work.flops / self.flops + work.bytes / self.bytes + self.overhead
+        return work.flops / self.flops + work.bytes / self.bytes + work.expectations / self.expectations + work.steps * self.overhead
 
 
-def measured(device: torch.device, dtype: torch.dtype) -> Rates:
-    """The rates of a device, measured by one matrix product and one gather of rows."""
-    n, k, m = SHAPE.get(device.type, SHAPE["cpu"])
-    a, b = torch.ones(n, k, device=device, dtype=dtype), torch.ones(k, m, device=device, dtype=dtype)
+def measured(work: Work, device: torch.device, dtype: torch.dtype) -> Rates:
+    """The rates of a device, measured by one matrix product of the work's typical sizes, one gather of rows and one tile of expectations."""
+    n, k, m = work.product
+    a, b = torch.ones(n, k, device=device, dtype=dtype), torch.ones(m, k, device=device, dtype=dtype)
     table = torch.ones(8192, 4096, device=device, dtype=dtype)
     index = torch.randperm(len(table), device=device)[: len(table) // 4]
-    product = _fastest(lambda: a @ b, device)
+    tile = torch.zeros(256, 1024, device=device, dtype=dtype)
+    product = _fastest(lambda: a @ b.mT, device)
     gather = _fastest(lambda: table.index_select(0, index), device)
+    expectation = _fastest(lambda: relu_v_step_v_root(tile), device)
     moved = 2 * index.numel() * table.shape[1] * dtype.itemsize
-    return Rates(2 * n * k * m / product, moved / gather, OVERHEAD.get(device.type, OVERHEAD["cpu"]))
+    # Four passes more: weighing, and what the backward pass makes of them.
+    return Rates(2 * n * k * m / product, moved / gather, tile.numel() / (1.5 * expectation), OVERHEAD.get(device.type, OVERHEAD["cpu"]))
 
 
 def _fastest(work, device: torch.device, rounds: int = 4) -> float:

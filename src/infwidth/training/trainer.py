@@ -41,7 +41,7 @@ class TrainerConfig:
     clip: float | None = key(above=0)
     clip_by: Literal["global", "parameter"] = "global"
     clip_follows_schedule: bool = False
-    selection: Literal["validation", "last"] = "validation"
+    selection: Literal["validation", "last", "paper"] = "validation"
     evaluate_every: int = key(at_least=1, default=1)
     checkpoint_every: int = key(at_least=0, default=1)
     progress: bool = True
@@ -81,12 +81,17 @@ class Trainer:
         schedule.check(self.epochs if schedule.unit == "epoch" else self.total_steps * self.per_step)
         if config.selection == "validation" and not task.selects:
             raise ConfigError("trainer.selection=validation would select on the test: this task has no validation data of its own; use trainer.selection=last.")
+        if model.closed_form and self.total_steps:
+            raise ConfigError("a model in closed form is fitted at once and not trained; set trainer.epochs=0.")
+        if model.closed_form:
+            task.training_set()  # a task that has none says so before anything is written
         task.check(config.learning_rate)
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []  # metrics of the steps of the current epoch
         self.best: dict[str, Any] = {}
         self.best_state: dict[str, Tensor] = {}
+        self.fitted: dict[str, float] = {}
         self._stop = False
 
     def fit(self) -> dict[str, Any]:
@@ -112,7 +117,7 @@ class Trainer:
                 signal.signal(number, handler)
         return {
             "status": status,
-            "metrics": {**metrics, **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"}},
+            "metrics": {**metrics, **{f"fit/{k}": v for k, v in self.fitted.items()}, **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"}},
             "best_epoch": self.best.get("epoch"),
             "steps": self.step,
             "train_seconds": self.seconds,
@@ -123,7 +128,9 @@ class Trainer:
         quiet = not self.config.progress or not self.last_step
         with bar(total=self.last_step, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
             if self.last_step == 0 and not self.best:
-                self._evaluate()
+                found = self.model.fit(*self.task.training_set()) if self.model.closed_form else {}
+                self._log({**{f"fit/{k}": v for k, v in found.items()}, **self._evaluate()})
+                self.fitted = found
             while self.step < self.last_step:
                 pending: list[dict[str, Tensor]] = []
                 for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
@@ -189,8 +196,8 @@ class Trainer:
         self.logger.log(row)
 
     def _evaluate(self) -> dict[str, float]:
-        """Evaluate on validation and remember the best state."""
-        found = self.task.evaluate(self.model, "validation")
+        """Evaluate on validation, or with selection=paper on the test, and remember the best state."""
+        found = self.task.evaluate(self.model, "test" if self.config.selection == "paper" else "validation")
         if not math.isfinite(found["loss"]):
             self._log({f"validation/{k}": v for k, v in found.items()})
             raise Diverged
@@ -198,7 +205,7 @@ class Trainer:
             self.best = {"epoch": self.epoch, **found}  # the state to be tested is the one there is: no second copy of it
         elif not self.best or found["accuracy"] > self.best["accuracy"]:
             self.best = {"epoch": self.epoch, **found}
-            self.best_state = {name: t.clone() for name, t in self.model.state().items()}
+            self.best_state = self.model.snapshot()
         return {f"validation/{k}": v for k, v in found.items()}
 
     def _conclude(self, initial: np.ndarray) -> dict[str, float]:
@@ -223,10 +230,13 @@ class Trainer:
     def _save(self) -> None:
         if not self.config.checkpoint_every:
             return
-        tensors = {f"model.{k}": v for k, v in self.model.state().items()} | {f"best.{k}": v for k, v in self.best_state.items()}
+        state = self.model.state()
+        # Rows that a growing model has had since its best state are not written twice.
+        shared = {k: len(v) for k, v in self.best_state.items() if v.dim() and k in state and v.data_ptr() == state[k].data_ptr()}
+        tensors = {f"model.{k}": v for k, v in state.items()} | {f"best.{k}": v for k, v in self.best_state.items() if k not in shared}
         info = {
             "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
-            "metrics_size": self.directory.metrics_size(),
+            "metrics_size": self.directory.metrics_size(), "shared": shared,
         }  # fmt: skip
         checkpoints.rotate_and_save(self.directory.checkpoints, tensors, info, self.run)
 
@@ -242,7 +252,8 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.model.load_state(part("model."))  # from the CPU: a large model has no room for a copy on its device
-        self.best_state, self.best = {k: v.to(device) for k, v in part("best.").items()}, info["best"]
+        shared = {k: tensors[f"model.{k}"][:rows] for k, rows in info["shared"].items()}
+        self.best_state, self.best = {k: v.to(device) for k, v in {**part("best."), **shared}.items()}, info["best"]
         self.epoch, self.step, self.seconds, self.history = info["epoch"], info["step"], info["seconds"], info["history"]
         self.directory.truncate_metrics(info["metrics_size"])
 

@@ -23,7 +23,8 @@ class ImagesConfig:
 
     name: Literal["cifar10"]
     batch: int = key(at_least=1)
-    train_images: int | None = key(at_least=1)
+    images: Literal["all", "subset"]
+    subset: int = key(at_least=1)
     validation_images: int = key(at_least=0)
     mean: tuple[float, ...]
     std: tuple[float, ...] = key(above=0)
@@ -33,18 +34,21 @@ class ImagesConfig:
 class Images(Task):
     """x (n, d) normalised per channel, y (n,) int64 for 'train', 'validation' and 'test'.
 
-    The validation images are drawn from the training images by a stream of their own, the same for every seed; of the rest,
-    ``train_images`` are taken in that stream's order, so that subsets are nested and shared by all models.
+    One order of the training images, the same for every seed, has the subset at its beginning and the validation images at its end, so
+    that subsets are nested and shared by all models.
     """
 
     def __init__(self, config: ImagesConfig, arrays: Mapping[str, Tensor], class_names: tuple[str, ...], seed: int, device: torch.device, dtype: torch.dtype):
         self.config, self.class_names, self.seed, self.dtype = config, class_names, seed, dtype
         total = len(arrays["train_y"])
-        wanted = config.train_images if config.train_images is not None else total - config.validation_images
+        wanted = total - config.validation_images if config.images == "all" else config.subset
         if wanted < 1 or wanted + config.validation_images > total:
-            raise ConfigError(f"task.train_images + task.validation_images is {wanted} + {config.validation_images}, but the data has {total} training images; lower them.")
+            raise ConfigError(f"task.subset + task.validation_images is {config.subset} + {config.validation_images}, but the data has {total} training images; lower them.")
+        channels = arrays["train_x"].shape[1]
+        if channels % len(config.mean) or len(config.mean) != len(config.std):
+            raise ConfigError(f"task.mean and task.std have {len(config.mean)} and {len(config.std)} channels, which images of {channels} numbers do not; give one for each channel.")
         order = torch.randperm(total, generator=stream("split"))
-        parts = {"validation": order[: config.validation_images], "train": order[config.validation_images :][:wanted], "test": None}
+        parts = {"train": order[:wanted], "validation": order[total - config.validation_images :], "test": None}
         self.x, self.y = {}, {}
         for split, index in parts.items():
             source = "test" if split == "test" else "train"
@@ -54,11 +58,13 @@ class Images(Task):
         self.inputs, self.outputs = self.x["train"].shape[1], len(class_names)
         self.steps_per_epoch = -(-wanted // config.batch)
         self.selects = config.validation_images > 0
+        self.examples, self.batch = wanted, config.batch
+        self.evaluated = len(self.y["validation"] if self.selects else self.y["test"])
 
     def _normalised(self, x: Tensor) -> Tensor:
         """uint8 (n, d) with channels first to (x / 255 - mean) / std by channel."""
         channels = len(self.config.mean)
-        x = x.to(self.dtype).div_(255).reshape(len(x), channels, -1)
+        x = x.to(self.dtype).div_(255).reshape(len(x), channels, x.shape[1] // channels)
         mean, std = (torch.tensor(v, dtype=self.dtype, device=x.device)[:, None] for v in (self.config.mean, self.config.std))
         return x.sub_(mean).div_(std).flatten(1)
 
@@ -68,6 +74,9 @@ class Images(Task):
         for index in order.split(self.config.batch)[start:]:
             yield x[index], y[index]
 
+    def training_set(self) -> tuple[Tensor, Tensor]:
+        return self.x["train"], self.y["train"]
+
     def step(self, model: Model, batch: tuple[Tensor, Tensor]) -> tuple[Update, dict[str, Tensor]]:
         x, y = batch
         outputs, pullback = model.linearized(x)
@@ -75,7 +84,8 @@ class Images(Task):
         return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
 
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
-        """Accuracy in per cent, its standard error, and the loss."""
+        """Accuracy in per cent, its standard error, and the loss. Without validation images both splits are the test, and nothing is selected."""
+        split = split if self.selects else "test"
         correct, losses = [], []
         for x, y in zip(self.x[split].split(EVALUATED_AT_ONCE), self.y[split].split(EVALUATED_AT_ONCE), strict=True):
             with torch.no_grad():

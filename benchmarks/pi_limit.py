@@ -1,0 +1,173 @@
+"""The pi-limit's training step beside one matrix product of its arrays, and its memory beside theirs.
+
+    python benchmarks/pi_limit.py [--rows 12500 25000 50000] [--rounds 7] [--json FILE]
+
+A step is forward, backward, clipping and appending, at M rows in every growing layer (r 400, depth 2, 10 classes). The unit is one
+product of (b, r) and (r, M) in float32, the mean over the step's arrays, the faster of two layouts; a step needs six. Both take turns, medians over rounds are
+reported. Each case runs in a process of its own, whose peak memory is its own.
+
+    python benchmarks/pi_limit.py --storage-error
+
+trains the pi-limit on digits with the arrays stored in less precision, from the same seed, and compares what comes out.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+
+from infwidth.command import composed
+from infwidth.data.catalog import obtain
+from infwidth.models import build_model
+from infwidth.models.configs import Shape
+from infwidth.models.growing import GrowingLayer, sphere
+from infwidth.models.mlp import Factors
+from infwidth.models.pi import PiLimit
+from infwidth.seeding import stream
+from infwidth.tasks import build_task
+from infwidth.tasks.losses import cross_entropy_cotangent
+from infwidth.training import provenance
+from infwidth.training.clipping import clipped
+
+INPUTS, RANK, OUTPUTS, DEPTH = 3072, 400, 10, 2
+STORAGES = ("float32", "bfloat16")
+
+
+def limit_of(rows, storage):
+    """A pi-limit with so many rows in every growing layer, made block by block."""
+    g = stream("benchmark")
+    layers = []
+    for outputs in (*[RANK] * (DEPTH - 1), OUTPUTS):
+        layer = None
+        for done in range(0, rows, 4096):
+            n = min(4096, rows - done)
+            part = torch.randn(n, outputs, generator=g) / rows**0.5, sphere(n, RANK, g, torch.float32), torch.ones(n)
+            layer = GrowingLayer(*part, torch.float32, getattr(torch, storage)) if layer is None else layer
+            if done:
+                layer.append(*part)
+        layers.append(layer)
+    A1 = torch.randn(INPUTS, RANK, generator=g) / INPUTS**0.5
+    biases = [torch.zeros(RANK if l <= DEPTH else OUTPUTS) for l in range(1, DEPTH + 2)]
+    return PiLimit(A1, layers, biases, Factors(1.0, 0.5, 0.5, 0.5, 0.1, 4.0, 0.5))
+
+
+def step(net, x, y):
+    outputs, pullback = net.linearized(x)
+    update, _ = clipped(pullback(cross_entropy_cotangent(outputs, y)), 0.4, "parameter")
+    net.apply_update(update, 1e-3, 1e-5)
+
+
+def bytes_of(net):
+    return sum(t.numel() * t.element_size() for t in net.state().values())
+
+
+def case(rows, batch, storage, rounds):
+    """Medians of a step and of the unit in seconds, and the peak memory of the steps beside that of the arrays."""
+    x, y = torch.randn(batch, INPUTS, generator=stream("x")), torch.arange(batch) % OUTPUTS
+    step(limit_of(100, storage), x, y)  # what the libraries take for themselves is there before
+    before = provenance.peak_memory_bytes(torch.device("cpu"))
+    net = limit_of(rows, storage)
+    arrays = bytes_of(net)
+    device = torch.device("cpu")
+    for _ in range(3):
+        step(net, x, y)
+    provenance.reset_peak_memory(device)
+    for _ in range(3):
+        step(net, x, y)
+    peak = provenance.peak_memory_bytes(device)
+    g = torch.randn(batch, RANK, generator=stream("g"))
+    # All (M, r) arrays in turn, as a step meets them: one alone would stay in a cache that the three do not fit.
+    arrays_of = [torch.cat([t[i] for t in layer.tiles()]).float() for layer in net.layers for i in (0, 1) if i or layer.outputs == RANK]
+    turned = [a.mT.contiguous() for a in arrays_of]
+    layouts = [lambda: [g @ a.mT for a in arrays_of], lambda: [g @ a for a in turned]]
+    times = {"step": [], "unit": []}
+    n = max(2, 64 // batch)
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        for _ in range(n):
+            step(net, x, y)
+        times["step"].append((time.perf_counter() - begin) / n)
+        fastest = []
+        for product in layouts:
+            product()
+            begin = time.perf_counter()
+            for _ in range(n):
+                product()
+            fastest.append((time.perf_counter() - begin) / (n * len(arrays_of)))
+        times["unit"].append(min(fastest))
+    read = 2 * sum(t.numel() * t.element_size() for layer in net.layers for A, B, _ in layer.tiles() for t in (A, B))
+    seconds, unit = statistics.median(times["step"]), statistics.median(times["unit"])
+    return {
+        "rows": rows, "batch": batch, "storage": storage, "step_seconds": seconds, "unit_seconds": unit,
+        "units": statistics.median(s / u for s, u in zip(times["step"], times["unit"], strict=True)),
+        "array_bytes": arrays, "peak_over_arrays": (peak - before) / arrays, "gigabytes_per_second": read / seconds / 1e9,
+    }  # fmt: skip
+
+
+def storage_error(epochs):
+    """Accuracy, and test outputs beside float32's, of whole training runs on digits."""
+    found, reference = [], None
+    for storage in ("float32", "bfloat16", "float16"):
+        config = composed("train", ["task=cifar10", "model=pi_limit", "scale=demo", f"trainer.epochs={epochs}", "model.rank=64", f"model.storage={storage}"])
+        task = build_task(config["task"], obtain(config["data"]), 0, torch.device("cpu"), torch.float32)
+        net = build_model(config["model"], config["parametrization"], Shape(task.inputs, task.outputs), stream(0, "model"))
+        trainer = config["trainer"]
+        for epoch in range(epochs):
+            for batch in task.batches(epoch):
+                update, _ = task.step(net, batch)
+                update, _ = clipped(update, trainer["clip"], trainer["clip_by"])
+                net.apply_update(update, trainer["learning_rate"], trainer["decay"])
+        outputs = net(task.x["test"])
+        reference = outputs if reference is None else reference
+        centred = reference - reference.mean(1, keepdim=True)
+        found.append({
+            "storage": storage, "rows": net.layers[0].rows, "accuracy": task.evaluate(net, "test")["accuracy"],
+            "relative_error": ((outputs - reference).norm() / centred.norm()).item(),
+            "same_predictions": 100 * (outputs.argmax(1) == reference.argmax(1)).double().mean().item(),
+        })  # fmt: skip
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[12_500, 25_000, 50_000])
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", help="also write the figures there")
+    parser.add_argument("--storage-error", action="store_true")
+    parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        rows, batch, storage = arguments.case
+        print(json.dumps(case(int(rows), int(batch), storage, arguments.rounds)))
+        return
+    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit()}
+    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
+    if arguments.storage_error:
+        found["storage_error"] = storage_error(20)
+        for f in found["storage_error"]:
+            print(f"{f['storage']:>8}, {f['rows']} rows: accuracy {f['accuracy']:.2f} %, outputs off by {100 * f['relative_error']:.2f} %, {f['same_predictions']:.1f} % of predictions the same")
+    else:
+        found["steps"] = []
+        for storage in STORAGES:
+            for batch in arguments.batches:
+                for rows in arguments.rows:
+                    command = [sys.executable, __file__, "--rounds", str(arguments.rounds), "--case", str(rows), str(batch), storage]
+                    f = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+                    found["steps"].append(f)
+                    print(
+                        f"M {rows:>6}, batch {batch:>2}, {storage:>8}: a step {1e3 * f['step_seconds']:6.1f} ms = {f['units']:.1f} units of {1e3 * f['unit_seconds']:.2f} ms, "
+                        f"arrays read at {f['gigabytes_per_second']:.0f} GB/s, peak memory {f['peak_over_arrays']:.2f} times the arrays' {f['array_bytes'] / 1e6:.0f} MB",
+                        flush=True,
+                    )
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(found, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
