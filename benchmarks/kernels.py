@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from infwidth.models import ridge
+from infwidth import ridge
 from infwidth.models.deep_kernels import DeepKernel
 from infwidth.seeding import stream
 from infwidth.training import provenance

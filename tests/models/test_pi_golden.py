@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from infwidth import ridge
 from infwidth.models.growing import GrowingLayer
 from infwidth.models.mlp import MLP, Factors
 from infwidth.models.pi import PiLimit
@@ -118,3 +119,8 @@ def test_sampling_a_trained_limit(file):
     net = sampled(limit, h["width"], None, [torch.tensor(z[f"omega{l}"]) for l in range(1, h["L"] + 1)])
     np.testing.assert_allclose(net(x).detach(), z["fin_logits"], **TOLERANCE)
     np.testing.assert_allclose(net.features(x), z["fin_embedding"], **TOLERANCE)
+    labels, regulariser = torch.tensor(z["y_train"]).long(), h["kernel_reg"]
+    for model, name in ((limit, "inf"), (net, "fin")):
+        K = model.feature_kernel(x)
+        np.testing.assert_allclose(K, z[f"{name}_feature_kernel"], **TOLERANCE)
+        np.testing.assert_allclose(ridge.classify(K, labels, h["dout"], regulariser), z[f"{name}_kernel_regression_out"], rtol=1e-7, atol=1e-9)

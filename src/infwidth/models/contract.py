@@ -245,6 +245,13 @@ class Model(nn.Module, ABC):
     def features(self, x: Tensor | Bags) -> Tensor:
         """The last hidden representation (examples, features) of inputs (examples, d) or of bags."""
 
+    @torch.no_grad()
+    def feature_kernel(self, x: Tensor) -> Tensor:
+        """Half the cosines of the last hidden representations of inputs (n, d), of which the diagonal is 1/2: (n, n)."""
+        h = self.features(x)
+        h = h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
+        return (h @ h.mT).div_(2)
+
     def state(self) -> dict[str, Tensor]:
         """Tensors that determine the function, for a checkpoint (references, not copies)."""
         return {name: value.detach() for name, value in self.state_dict().items()}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Adapted, Cotangent, Model, Update
+from infwidth.gaussian import relu_v
 from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
 from infwidth.models.mlp import Factors
 
@@ -79,6 +80,12 @@ class PiLimit(Model):
     def features(self, x: Tensor) -> Tensor:
         """g^L (examples, r): the last hidden representation's coordinates."""
         return self._pass(x, self.depth, keep=False)[0]
+
+    @torch.no_grad()
+    def feature_kernel(self, x: Tensor) -> Tensor:
+        """V of the cosines of g^L (n, n): the limit of a sampled network's, half the cosines of relu(h^L)."""
+        unit, _ = unit_rows(self.features(x))
+        return relu_v(unit @ unit.mT)
 
     @torch.no_grad()
     def linearized(self, x: Tensor):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.models import ridge
+from infwidth import ridge
 from infwidth.models.contract import Adapted, Model, Update
 from infwidth.models.deep_kernels import DeepKernel
 from infwidth.progress import bar
@@ -47,18 +47,22 @@ class KernelRegression(Model):
 
     @torch.no_grad()
     def _fit(self, x: Tensor, labels: Tensor, regulariser: float) -> None:
+        targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
+        K = self._matrix(x)
+        with bar(total=len(x) ** 3 // 3, desc="factorisation", unit="FLOP", unit_scale=True) as done:
+            diagonal = ridge.factorise(K, regulariser, self.block, done.update)
+        self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
+
+    def _matrix(self, x: Tensor) -> Tensor:
+        """K(x, x); what it is made from is given up with this function's end."""
         n = len(x)
         rows, scales = self.kernel.prepared(x)
-        targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
 
         def tile(i: slice, j: slice) -> Tensor:
             return self.kernel.tile(rows[i] @ rows[j].mT, [s[i] for s in scales], [s[j] for s in scales])
 
         with bar(total=n * (n + 1) // 2, desc="kernel matrix", unit="entry", unit_scale=True) as done:
-            K = ridge.matrix(tile, n, x, self.tile, done.update)
-        with bar(total=n**3 // 3, desc="factorisation", unit="FLOP", unit_scale=True) as done:
-            diagonal = ridge.factorise(K, regulariser, self.block, done.update)
-        self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
+            return ridge.matrix(tile, n, x, self.tile, done.update)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -89,7 +89,8 @@ def accuracy_vs_width(
             axes.minorticks_off()
         axes.set(xlabel="width", ylabel=ylabel, title=title)
         if len(lines):
-            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+            if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 
@@ -119,7 +120,8 @@ def curves(
             drawn += 1
         axes.set(xlabel="epoch", ylabel=ylabel, title=title)
         if drawn:
-            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+            if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 
@@ -181,5 +183,6 @@ def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: 
             axes.minorticks_off()
             axes.set(xlabel=x, ylabel=ylabel, title=title)
             if frame[line_by].nunique() > 1:
-                axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+                if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)

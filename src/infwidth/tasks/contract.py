@@ -8,6 +8,7 @@
     Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
     Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
     Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
+    Task.conclude(model)                   metrics of the test that are taken once, at the end
     Task.probe()                           the examples whose features a PCA shows
     Task.evidence(model)                   what else is kept of a trained model, for reports
     Task.files                             names of the files that the evidence has
@@ -79,6 +80,10 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Metrics on 'validation' or 'test'."""
+
+    def conclude(self, model: Model) -> dict[str, float]:
+        """Metrics on the test that are taken once, of the model that was selected."""
+        return {}
 
     @abstractmethod
     def probe(self) -> Probe:

@@ -130,7 +130,7 @@ class Trainer:
             if self.last_step == 0 and not self.best:
                 found = self.model.fit(*self.task.training_set()) if self.model.closed_form else {}
                 self._log({**{f"fit/{k}": v for k, v in found.items()}, **self._evaluate()})
-                self.fitted = found
+                self.fitted, self.seconds = found, clock()
             while self.step < self.last_step:
                 pending: list[dict[str, Tensor]] = []
                 for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
@@ -212,7 +212,7 @@ class Trainer:
         """Test the selected state once, keep it, its features of the probe and the task's evidence."""
         if self.best_state:
             self.model.load_state(self.best_state)
-        found = {f"test/{k}": v for k, v in self.task.evaluate(self.model, "test").items()}
+        found = {f"test/{k}": v for k, v in {**self.task.evaluate(self.model, "test"), **self.task.conclude(self.model)}.items()}
         probe = self.task.probe()
         self.directory.write_features(
             initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names), examples=np.array(probe.examples, dtype=str)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from infwidth.config import key
 from infwidth.errors import ConfigError
+from infwidth import ridge
 from infwidth.models.contract import Model, Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Probe, Task
@@ -29,6 +30,7 @@ class ImagesConfig:
     mean: tuple[float, ...]
     std: tuple[float, ...] = key(above=0)
     probe_images: int = key(at_least=1, default=30)
+    feature_regulariser: float | None = key(above=0, default=None)
 
 
 class Images(Task):
@@ -98,6 +100,14 @@ class Images(Task):
             "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
             "loss": torch.cat(losses).double().mean().item(),
         }
+
+    def conclude(self, model: Model) -> dict[str, float]:
+        """Accuracy of the regression with the kernel of the trained model's last hidden representation, where it is asked for."""
+        if self.config.feature_regulariser is None:
+            return {}
+        K = model.feature_kernel(torch.cat([self.x["train"], self.x["test"]]))
+        outputs = ridge.classify(K, self.y["train"], self.outputs, self.config.feature_regulariser)
+        return {"feature_regression_accuracy": 100 * (outputs.argmax(1) == self.y["test"]).double().mean().item()}
 
     def probe(self) -> Probe:
         """The first test images of each class."""

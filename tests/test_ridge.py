@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from infwidth.errors import ConfigError
-from infwidth.models import ridge
+from infwidth import ridge
 
 
 def problem(n=37, dtype=torch.float64, seed=0):

@@ -85,7 +85,7 @@ def substitute(K: Tensor, Y: Tensor, block: int = BLOCK) -> Tensor:
 
 
 @torch.no_grad()
-def product(K: Tensor, diagonal: Tensor, X: Tensor, block: int = BLOCK) -> Tensor:
+def product(K: Tensor, diagonal: Tensor, X: Tensor, block: int = TILE) -> Tensor:
     """K X in float64 for the K that is left in the upper triangle and its diagonal; X (n, k)."""
     X = X.double()
     out = diagonal.double()[:, None] * X
@@ -103,9 +103,21 @@ def solve(K: Tensor, diagonal: Tensor, ridge: float, Y: Tensor, refinements: int
     Y = Y.double()
     X = substitute(K, Y.to(K.dtype), block).double()
     for _ in range(refinements):
-        residual = Y - product(K, diagonal, X, block) - ridge * X
+        residual = Y - product(K, diagonal, X, min(block, TILE)) - ridge * X
         X += substitute(K, residual.to(K.dtype), block).double()
     return X
+
+
+def classify(K: Tensor, labels: Tensor, classes: int, regulariser: float) -> Tensor:
+    """Outputs (m, classes) of the regression on one-hot targets minus 1/2, for K (n + m, n + m) of n training and m test inputs; labels (n,).
+
+    K is overwritten. Raises ConfigError as :func:`factorise` does.
+    """
+    n = len(labels)
+    targets = torch.nn.functional.one_hot(labels, classes).to(K.dtype) - 0.5
+    test, inner = K[n:, :n].clone(), K[:n, :n]
+    diagonal = factorise(inner, regulariser)
+    return test @ solve(inner, diagonal, regulariser, targets).to(K.dtype)
 
 
 def tiles(n: int, block: int = BLOCK) -> Iterator[slice]:
