@@ -88,9 +88,8 @@ def accuracy_vs_width(
             axes.set_xticks(widths, [f"{w:.0f}" for w in widths])
             axes.minorticks_off()
         axes.set(xlabel="width", ylabel=ylabel, title=title)
-        if len(lines):
-            if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 
@@ -120,8 +119,7 @@ def curves(
             drawn += 1
         axes.set(xlabel="epoch", ylabel=ylabel, title=title)
         if drawn:
-            if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+            axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
 
 
@@ -183,6 +181,5 @@ def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: 
             axes.minorticks_off()
             axes.set(xlabel=x, ylabel=ylabel, title=title)
             if frame[line_by].nunique() > 1:
-                if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+                axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
         _save(figure, path)
