@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels
+.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on embedded data in minutes: results/demo/index.html
-	for experiment in maml word2vec cifar10; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
+	for experiment in maml word2vec cifar10 maml_pi; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
 
 test: $(READY) ## the default tests, under 5 minutes
 	$(BIN)/python -m pytest -q -m "not slow and not realdata"
@@ -65,3 +65,6 @@ bench-pi_limit: $(READY) ## the pi-limit's step and memory against the rows that
 
 bench-kernels: $(READY) ## kernel matrices beside X X^T (ARGS="--peer PYTHON": and beside neural-tangents)
 	$(BIN)/python benchmarks/kernels.py $(ARGS)
+
+bench-maml_pi: $(READY) ## a meta-step of the pi-limit beside an ordinary step and episode by episode
+	$(BIN)/python benchmarks/maml_pi.py

@@ -43,8 +43,8 @@ def limit_of(rows, storage):
     layers = []
     for outputs in (*[RANK] * (DEPTH - 1), OUTPUTS):
         layer = None
-        for done in range(0, rows, 4096):
-            n = min(4096, rows - done)
+        for done in range(0, rows, 512):  # by parts, so that making them leaves no memory behind
+            n = min(512, rows - done)
             part = torch.randn(n, outputs, generator=g) / rows**0.5, sphere(n, RANK, g, torch.float32), torch.ones(n)
             layer = GrowingLayer(*part, torch.float32, getattr(torch, storage)) if layer is None else layer
             if done:

@@ -28,10 +28,10 @@ from infwidth.training import provenance
 
 RATE, DECAY = 0.05, 0.001
 TASK = {
-    "name": "word2vec", "window": 8, "negatives": 25, "shared_negatives": 160, "subsample": 1e-4, "power": 0.75, "sentence": 1000, "words_per_step": 1000,
-    "most_summed": 0.25, "probe_section": "city-in-state",
+    "name": "word2vec", "window": 8, "negatives": 25, "shared_negatives": 288, "subsample": 1e-4, "power": 0.75, "sentence": 1000, "words_per_step": 1000,
+    "most_summed": 0.125, "probe_section": "city-in-state",
 }  # fmt: skip
-SMALL = {"words_per_step": 400, "shared_negatives": 64}
+SMALL = {"words_per_step": 400, "shared_negatives": 128}
 """For the small vocabulary, where the mu-limit's minibatches then fit the caches."""
 
 STEPS = 60

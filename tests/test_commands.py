@@ -33,7 +33,7 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
 def test_published_rows_compose_at_every_scale(row):
     for scale in ("demo", "cpu", "paper"):
         config = composed("train", [f"experiment={row}", f"scale={scale}"])
-        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8"), "cifar10": ("digits", "cifar10", "cifar10")}[row.split("/")[0]]
+        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8"), "cifar10": ("digits", "cifar10", "cifar10"), "maml_pi": ("glyphs", "omniglot", "omniglot")}[row.split("/")[0]]
         assert config["data"]["name"] == dict(zip(("demo", "cpu", "paper"), names, strict=True))[scale]
         assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
 

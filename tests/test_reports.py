@@ -110,7 +110,7 @@ def test_damaged_records_are_named(reproduced, tmp_path):
 
 def test_unknown_experiments_and_rows():
     done = command("reproduce", "experiment=alchemy", check=False)
-    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: cifar10, maml" in done.stderr
+    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: cifar10, maml, maml_pi" in done.stderr
     done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)
@@ -198,7 +198,7 @@ def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
 
 
 def test_word_vectors_have_their_order_neighbours_and_columns(tmp_path):
-    options = [*SMALL_WORD2VEC, "data.running_words=8000", "task.subsample=0.01", "task.shared_negatives=64"]
+    options = [*SMALL_WORD2VEC, "data.running_words=8000", "task.subsample=0.01", "task.shared_negatives=96"]
     overrides = [*(o for o in options if o != "scale=demo"), f"paths.results={tmp_path}", f"data.root={tmp_path}/data"]
     command("reproduce", "experiment=word2vec", "scale=demo", "seeds=2", "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]")
     folder = tmp_path / "word2vec"

@@ -257,7 +257,8 @@ def _logger(chosen: RunConfig, config: Mapping[str, Any], directory: RunDirector
 
 
 def _sentence(label: str, summary: Mapping[str, Any], directory: RunDirectory) -> str:
-    where = f"in {summary['provenance']['wall_seconds']:.0f} s, {directory.path}"
+    predicted = summary["predicted"].get("train_seconds", 0)
+    where = f"in {summary['provenance']['wall_seconds']:.0f} s{f' (training predicted: {predicted:.0f} s)' if predicted > 10 else ''}, {directory.path}"
     if summary["status"] == "diverged":
         return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
     metrics = summary["metrics"]

@@ -170,3 +170,21 @@ def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():
     net.load_state(kept)
     torch.testing.assert_close(net(x), before)
     assert np.isfinite(before.detach()).all()
+
+
+def test_networks_are_drawn_from_a_trained_pi_limit(tmp_path):
+    """Wide ones predict as it does; all of them have learned without being trained themselves."""
+    limit = train.run(small(tmp_path, "task=cifar10", "model=pi_limit", "task.subset=400", "trainer.epochs=4"))
+    path = tmp_path / "results/runs/cifar10" / limit["id"] / "checkpoints/best.safetensors"
+    options = ["task=cifar10", "model=pi_net", "trainer.epochs=0", f"model.sampled_from={path}", *(f"model.{k}={v}" for k, v in SAME.items())]
+    wide = train.run(small(tmp_path, *options, "model.width=4096"))["metrics"]["test/accuracy"]
+    assert limit["metrics"]["test/accuracy"] > 80 and abs(wide - limit["metrics"]["test/accuracy"]) < 4
+    path.write_bytes(b"no")
+    with pytest.raises(ConfigError, match="model.sampled_from=.* cannot be read"):
+        train.run(small(tmp_path, *options, "model.width=8"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        train.run(small(tmp_path, *options, "model.width=8", "model.sampled_from=nowhere"))
+
+
+SAME = {"alpha_1": 1, "alpha_out": 0.5, "beta": 0.5, "first_multiplier": 0.1, "readout_multiplier": 4, "bias_multiplier": 0.5}
+"""The multipliers of the pi-limit, which a network drawn from it has to have."""

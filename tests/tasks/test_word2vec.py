@@ -7,11 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
-from infwidth import train
-from infwidth.data.questions import parse
-from infwidth.errors import CheckpointError, ConfigError, DataError
+from infwidth.errors import ConfigError
 from infwidth.models import linear
 from infwidth.models.contract import Bags
 from infwidth.models.kernels import BagKernelMachine, Kernel
@@ -20,9 +17,6 @@ from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import answers, nearest
 from infwidth.tasks.word2vec.minibatches import Windows, assembled
 from infwidth.tasks.word2vec.sampling import Negatives, keep_probability, kept
-from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
-from infwidth.training import prediction
-from tests.training.helpers import small
 
 V = 12
 
@@ -261,160 +255,3 @@ def test_the_projection_keeps_the_inner_products_as_well_as_its_rank_can():
     best = torch.linalg.svdvals(M)[10:].square().square().sum().sqrt()
     assert found.shape == (60, 10) and (found @ found.mT - M @ M.mT).norm() < 1.01 * best
     assert torch.equal(embeddings.projected(lambda w: M[w], 60, 40, generator(1), torch.device("cpu")), M.float())
-
-
-@pytest.mark.parametrize("form", ["text", "binary"])
-@pytest.mark.parametrize("model", ["model=finite", "model=mu_limit"])
-def test_gensim_reads_the_word_vectors(form, model, tmp_path):
-    from gensim.models import KeyedVectors
-
-    rank = [] if model == "model=finite" else ["task.embedding_rank=6"]
-    summary = train.run(small(tmp_path, "task=word2vec", model, "trainer.epochs=1", f"task.embeddings={form}", *rank, "model.width=20" if not rank else "seed=0"))
-    folder = tmp_path / "results/runs/word2vec" / summary["id"]
-    path = folder / {"text": "embeddings.txt", "binary": "embeddings.bin"}[form]
-    vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")
-    columns = load_file(folder / "checkpoints/best.safetensors")["columns"]
-    assert len(vectors) == len(columns) and vectors.vector_size == (6 if rank else 20)
-    gram = columns @ columns.mT
-    found = torch.tensor(vectors.vectors) @ torch.tensor(vectors.vectors).mT
-    if not rank:
-        torch.testing.assert_close(found, gram)
-    else:
-        assert (found - gram).norm() <= torch.linalg.svdvals(gram)[6:].norm() * 1.02
-
-
-def corpus(words=300, questions=((0, 1, 2, 3),)):
-    tokens = torch.randint(V, (words,), generator=generator()).int()
-    names = [f"w{i}" for i in range(V)]
-    asked = torch.tensor(questions)
-    return Corpus(tokens, torch.bincount(tokens, minlength=V), names, asked, torch.zeros(len(asked)).long(), ("city-in-state",))
-
-
-def config(**more):
-    keys = {
-        "name": "word2vec", "window": 3, "negatives": 5, "shared_negatives": 4, "subsample": 0.5, "power": 0.75, "sentence": 20, "words_per_step": 30,
-        "most_summed": 0.25, "probe_section": "city-in-state",
-    }  # fmt: skip
-    return Word2VecConfig(**{**keys, **more})
-
-
-def task(**more):
-    return Word2Vec(config(**more), corpus(), 0, torch.device("cpu"), torch.float64)
-
-
-@pytest.mark.parametrize("shared", [4, None])
-def test_an_epoch_resumed_inside_goes_on_with_the_same_batches(shared):
-    whole, resumed = (list(task(shared_negatives=shared).batches(2, start)) for start in (0, 6))
-    assert len(whole) == 10 == task().steps_per_epoch
-    for one, other in zip(whole[6:], resumed, strict=True):
-        pairs = [(one.weight, other.weight), (one.context.means.dense(), other.context.means.dense()), (one.context.words, other.context.words)]
-        pairs += [(one.asked.rows, other.asked.rows), (one.asked.own, other.asked.own)]
-        assert all(torch.equal(x, y) for x, y in pairs)
-
-
-def test_minibatches_that_would_diverge_are_refused():
-    """All 30 words of a minibatch are kept, and 5 negatives share 4 draws: 37.5 gradients in each."""
-    assert task().positions == pytest.approx(30)
-    with pytest.raises(ConfigError, match=r"0.1\^2 times 38 summed gradients is 0.38, beyond task.most_summed=0.25.* Raise task.shared_negatives"):
-        task().check(0.1)
-    task().check(0.08)
-    task(shared_negatives=7).check(0.1)
-    with pytest.raises(ConfigError, match="shared_negatives=None are too large for trainer.learning_rate=0.4"):
-        task(shared_negatives=None).check(0.4)
-    task(shared_negatives=None).check(0.3)
-    task(most_summed=None).check(10)
-
-
-def test_a_vocabulary_without_questions_and_an_unknown_section():
-    with pytest.raises(DataError, match="no analogy question has all its words"):
-        Word2Vec(config(), corpus(questions=((0, 1, 2, -1),)), 0, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="task.probe_section is 'verbs'; the questions have: city-in-state"):
-        task(probe_section="verbs")
-
-
-def test_the_probe_has_the_names_of_one_side_or_the_other():
-    one = Word2Vec(config(), corpus(questions=((0, 1, 2, 3), (4, 2, 5, -1))), 0, torch.device("cpu"))
-    probe = one.probe()
-    assert probe.names == ("city", "state") and probe.examples == ("w0", "w4", "w5", "w1", "w3") and probe.labels.tolist() == [0, 0, 0, 1, 1]
-
-
-@pytest.mark.parametrize(
-    "overrides, message",
-    [
-        (["model=finite", "model.depth=2"], "one linear hidden layer only"),
-        (["model=finite", "model.activation=relu"], "one linear hidden layer only"),
-        (["model=mu_limit", "trainer.selection=validation"], "no validation data of its own; use trainer.selection=last"),
-        (["model=mu_limit", "task.window=0"], "task.window is 0; it must be at least 1"),
-        (["model=mu_limit", "trainer.learning_rate=30"], "beyond task.most_summed=0.25"),
-        (["model=ntk_limit", "model.activation=relu"], "model.activation=linear"),
-        (["model=mu_limit", "data.questions=0"], "data.questions is 0"),
-    ],
-)
-def test_what_has_no_meaning_says_why(overrides, message, tmp_path):
-    with pytest.raises(ConfigError, match=message):
-        train.run(small(tmp_path, "task=word2vec", *overrides))
-    assert not (tmp_path / "results").exists()
-
-
-def test_a_vocabulary_too_large_for_the_memory_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
-    """2 V^2 + V float32 numbers: 10 words need 840 bytes, nine tenths of what is free."""
-    monkeypatch.setattr(prediction, "free_memory", lambda device: 940)
-    with pytest.raises(ConfigError, match=r"needs 0.0 GB .* the largest vocabulary that fits has 10 words: set data.min_count=\d+ \((\d+) words\)"):
-        train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
-
-
-def test_a_run_stops_at_a_stated_epoch_of_its_schedule_and_keeps_what_evaluation_needs(tmp_path):
-    whole = train.run(small(tmp_path / "a", "task=word2vec", "trainer.epochs=3"))
-    part = train.run(small(tmp_path / "b", "task=word2vec", "trainer.epochs=3", "trainer.stop_epoch=2", "trainer.checkpoint_every=0"))
-    rows = {p: (tmp_path / p / "results/runs/word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines() for p, s in (("a", whole), ("b", part))}
-    strip = lambda line: line.rsplit(", \"seconds\"", 1)[0]
-    assert [strip(r) for r in rows["b"][:2]] == [strip(r) for r in rows["a"][:2]] and len(rows["b"]) == 3 and part["best_epoch"] == 2
-    folder = tmp_path / "b/results/runs/word2vec" / part["id"]
-    assert list((folder / "checkpoints").iterdir()) == [] and (folder / "evidence.npz").exists() and (folder / "features.npz").exists()
-
-
-def test_questions_are_lower_case_and_in_their_sections():
-    found = parse(": one\nA b C d\n: gram-two\ne f g h\n", "x")
-    assert found.words == (("a", "b", "c", "d"), ("e", "f", "g", "h")) and found.section == (0, 1)
-
-
-def test_a_state_by_columns_is_saved_without_a_copy_and_taken_over():
-    net, other = (linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator(s), bags=True) for s in (0, 1))
-    state = net.state()
-    assert state["columns"].is_contiguous() and state["columns"].data_ptr() == net.U.data_ptr()
-    other.load_state(state)
-    assert torch.equal(other.U, net.U) and torch.equal(other.V, net.V) and not other.U.is_contiguous()
-    with pytest.raises(CheckpointError, match="does not fit"):
-        other.load_state(linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator()).state() | {"columns": state["columns"][:3]})
-
-
-def test_word_vectors_can_be_had_of_a_finished_run(tmp_path, capsys):
-    options = ["task=word2vec", "model=mu_limit", "trainer.epochs=1", "task.embedding_rank=6"]
-    summary = train.run(small(tmp_path, *options))
-    path = tmp_path / "results/runs/word2vec" / summary["id"] / "embeddings.txt"
-    assert not path.exists() and train.run(small(tmp_path, *options, "task.embeddings=text")) == summary
-    assert "written from the run's checkpoint" in capsys.readouterr().out
-    kept = path.read_text()
-    path.unlink()
-    train.run(small(tmp_path, *options, "task.embeddings=text", "force=true"))
-    assert path.read_text() == kept
-    path.unlink()
-    (path.parent / "checkpoints/best.safetensors").unlink()
-    with pytest.raises(ConfigError, match="kept no checkpoint; force=true repeats it"):
-        train.run(small(tmp_path, *options, "task.embeddings=text"))
-
-
-def test_running_out_of_memory_is_a_sentence(tmp_path, monkeypatch):
-    def fails(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-
-    monkeypatch.setattr("infwidth.training.trainer.Trainer._one_step", fails)
-    with pytest.raises(ConfigError, match="has run out of memory on cpu .CUDA out of memory"):
-        train.run(small(tmp_path, "task=word2vec"))
-
-
-def test_what_it_will_take_is_said_before(tmp_path, capsys):
-    summary = train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
-    assert capsys.readouterr().out.startswith("predicted: 0.00 GB of parameters, about 0.0 min of training for 240 steps")
-    state = load_file(tmp_path / "results/runs/word2vec" / summary["id"] / "checkpoints/best.safetensors")
-    assert summary["predicted"]["parameter_bytes"] == sum(t.numel() * t.element_size() for t in state.values())

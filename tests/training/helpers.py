@@ -10,7 +10,7 @@ SMALL = [
 ]  # fmt: skip
 
 SMALL_WORD2VEC = [
-    "scale=demo", "logger=none", "trainer.progress=false", "trainer.epochs=3", "task.words_per_step=50", "task.shared_negatives=16",
+    "scale=demo", "logger=none", "trainer.progress=false", "trainer.epochs=3", "task.words_per_step=50", "task.shared_negatives=64",
     "data.running_words=4000", "data.pairs=6", "data.topic_words=3", "data.role_words=4", "data.common_words=10", "data.questions=20",
 ]  # fmt: skip
 
@@ -23,6 +23,10 @@ def small(folder: Path, *overrides: str) -> dict:
     task, options = "maml_omniglot", SMALL
     if "word2vec" in given:
         task, options = "word2vec", SMALL_WORD2VEC
+    elif "maml_pi" in given:
+        task, options = "maml_pi", [*SMALL, "task.test_seeds=2", "task.test_episodes=40"]
+        if any(o.startswith(("model=nn", "experiment=maml_pi/n")) for o in overrides):
+            options = [o for o in options if not o.startswith("trainer.epochs")]
     elif "cifar10" in given:
         task, options = "cifar10", SMALL_IMAGES
         kernel = any(o.startswith(("model=nn", "model=nt", "experiment=cifar10/nn", "experiment=cifar10/nt")) for o in overrides)

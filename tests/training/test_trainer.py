@@ -87,7 +87,7 @@ class Stop(Exception):
     pass
 
 
-WORD2VEC = ("task=word2vec", "data.running_words=1000", "task.words_per_step=170", "task.shared_negatives=32", "trainer.schedule.every=340")
+WORD2VEC = ("task=word2vec", "data.running_words=1000", "task.words_per_step=170", "task.shared_negatives=192", "trainer.schedule.every=340")
 """Six steps an epoch, as few-shot learning has here, and a rate that falls inside it."""
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from infwidth.config import key
 from infwidth.errors import ConfigError
@@ -301,11 +303,18 @@ class PiNetConfig(PiConfig):
 
     name: Literal["pi_net"]
     width: int = key(at_least=1)
+    sampled_from: str | None = None
 
     def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         if self.rank >= self.width:
             print(f"model.rank={self.rank} is not below model.width={self.width}: gradients are not projected.", flush=True)
-        return sampled(self.limit(shape, generator, dtype), self.width, generator)
+        limit = self.limit(shape, generator, dtype)
+        if self.sampled_from is not None:
+            try:
+                limit.load_state(load_file(self.sampled_from))
+            except (OSError, SafetensorError) as e:
+                raise ConfigError(f"model.sampled_from={self.sampled_from} cannot be read ({e}); give the checkpoints/best.safetensors of a run with model=pi_limit.") from e
+        return sampled(limit, self.width, generator)
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         return _dense(self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width), shape, dtype)

@@ -32,6 +32,8 @@ Cotangent = Callable[[Tensor], Tensor]
 ADAPTING = {"all": (True, True), "readout": (False, True), "hidden": (True, False)}
 """Which parameters adapt: whether the hidden layers do, and whether the readout does."""
 
+PARAMETERS = "this model adapts as a whole; set task.adaptation.parameters=all, or take model=finite (deep), pi_net or pi_limit."
+
 BAGS = (
     "inputs that are bags of indices go with one linear hidden layer only: model=mu_limit, nngp_limit or ntk_limit, "
     "or model=finite with model.depth=1 and model.activation=linear."
@@ -219,11 +221,20 @@ class Model(nn.Module, ABC):
         """parameters <- (1 - rate * decay) parameters - rate * update, in place."""
 
     @abstractmethod
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> Adapted:
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
         """Adapt to support inputs (episodes, examples, d) by ``steps`` steps of SGD on each episode's own loss.
 
-        second_order: whether pullbacks differentiate through the adaptation. Raises ConfigError where a family cannot.
+        second_order: whether pullbacks differentiate through the adaptation; which: 'all' parameters adapt, the 'readout' alone or the
+        'hidden' layers. Raises ConfigError where a family cannot.
         """
+
+    def readout_features(self, x: Tensor) -> Tensor | None:
+        """All that outputs depend on where only the readout adapts, (n, f) for inputs (n, d); None where that is not possible."""
+        return None
+
+    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+        """The adapted outputs (T, Q, k) as a function of readout features (T, Q, f), from those of the support (T, S, f)."""
+        raise ConfigError(PARAMETERS)
 
     def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
         """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape to an update.

@@ -30,8 +30,8 @@ class DeepKernel:
     biases: tuple[float, ...] = field(default=())
 
     def scales(self, x: Tensor) -> list[Tensor]:
-        """sqrt of the diagonal of Lam^l, l = 1..L, for inputs x (n, d): (n,) each."""
-        variance, found = x.square().sum(1) / x.shape[1], []
+        """sqrt of the diagonal of Lam^l, l = 1..L, for inputs x (..., n, d): (..., n) each."""
+        variance, found = x.square().sum(-1) / x.shape[-1], []
         for _ in range(self.depth):
             variance = self.sigma_w2 * variance + self.sigma_b2
             found.append(variance.sqrt())
@@ -39,23 +39,23 @@ class DeepKernel:
         return found
 
     def prepared(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Inputs (n, d) as rows whose inner products are the correlations under Lam^1, and the scales."""
+        """Inputs (..., n, d) as rows whose inner products are the correlations under Lam^1, and the scales."""
         scales = self.scales(x)
-        rows = x * (self.sigma_w2 / x.shape[1]) ** 0.5
+        rows = x * (self.sigma_w2 / x.shape[-1]) ** 0.5
         if self.sigma_b2:
-            rows = torch.cat([rows, rows.new_full((len(x), 1), self.sigma_b2**0.5)], dim=1)
-        return rows * torch.where(scales[0] > 0, 1 / scales[0], 0)[:, None], scales
+            rows = torch.cat([rows, rows.new_full((*x.shape[:-1], 1), self.sigma_b2**0.5)], dim=-1)
+        return rows * torch.where(scales[0] > 0, 1 / scales[0], 0)[..., None], scales
 
     @torch.no_grad()
     def tile(self, c: Tensor, scales_x: list[Tensor], scales_y: list[Tensor]) -> Tensor:
-        """The kernel (n, m) from the correlations under Lam^1 (n, m) and the scales of the rows and columns.
+        """The kernel (..., n, m) from the correlations under Lam^1 and the scales of the rows and columns.
 
         From layer to layer only correlations are kept where there is no bias: those under Lam^{l+1} are then 2 V of those under Lam^l.
         """
         lam, lam_bias = self.weights or (1.0,) * (self.depth + 1), self.biases or (1.0,) * (self.depth + 1)
         theta = None
         for l in range(self.depth):
-            outer = scales_x[l][:, None] * scales_y[l] if self.tangent or self.sigma_b2 or l == self.depth - 1 else None
+            outer = scales_x[l][..., None] * scales_y[l][..., None, :] if self.tangent or self.sigma_b2 or l == self.depth - 1 else None
             if self.tangent and l == 0:  # lam_1 S^0 + lam_1^bias, of which Lam^1 = sigma_w^2 S^0 + sigma_b^2 holds the first
                 theta = torch.mul(c, outer).sub_(self.sigma_b2).mul_(lam[0] / self.sigma_w2).add_(lam_bias[0])
             value, step, _ = relu_v_step_v_root(c)
@@ -70,12 +70,16 @@ class DeepKernel:
             if self.sigma_b2:
                 below = value.mul_(outer).mul_(self.sigma_w2 / TWO_PI).add_(self.sigma_b2)
                 inverse_x, inverse_y = (torch.where(s[l + 1] > 0, 1 / s[l + 1], 0) for s in (scales_x, scales_y))
-                c = below.mul_(inverse_x[:, None]).mul_(inverse_y)
+                c = below.mul_(inverse_x[..., None]).mul_(inverse_y[..., None, :])
             else:
                 c = value.mul_(2 / TWO_PI)
         raise AssertionError("a kernel has at least one layer")
 
+    def for_clipping(self) -> "DeepKernel":
+        """The kernel by which the norm of a gradient in function space is taken: this one."""
+        return self
+
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """Kernel matrix (n, m) of inputs x (n, d), y (m, d)."""
+        """Kernel matrix (..., n, m) of inputs x (..., n, d), y (..., m, d)."""
         (rows, scales_x), (columns, scales_y) = self.prepared(x), self.prepared(y)
         return self.tile(rows @ columns.mT, scales_x, scales_y)

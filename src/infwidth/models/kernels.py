@@ -17,7 +17,7 @@ from torch import Tensor
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.gaussian import TWO_PI, relu_v_step_v_root
-from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, Model, Update
+from infwidth.models.contract import PARAMETERS, Adapted, Asked, Bags, Cotangent, Model, Update
 
 TILE = 1 << 23
 """Entries of the kernel matrix held at a time: larger products are taken tile by tile."""
@@ -132,7 +132,9 @@ class KernelMachine(Model):
         self._a[self.rows : needed] = -rate * update.derivative
         self.rows = needed
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedKernel":
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> "AdaptedKernel":
+        if which != "all":
+            raise ConfigError(PARAMETERS)
         if second_order:
             raise ConfigError("task.adaptation.order=second is not defined for kernel limits, whose adaptation appends rows; use task.adaptation.order=first.")
         return AdaptedKernel(self, support, cotangent, rate, steps)
@@ -228,5 +230,5 @@ class BagKernelMachine(Model):
         words = torch.arange(len(self.A), device=self.A.device)
         return BagUpdate(self.kernel, words, words[: self.A.shape[1]], torch.zeros_like(self.kept), x.flatten(0, -2).mT @ cotangent.flatten(0, -2))
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> Adapted:
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
         raise ConfigError("the kernel machine on bags of indices has no adaptation; few-shot tasks build the one on dense inputs.")

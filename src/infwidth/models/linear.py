@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.errors import ConfigError
-from infwidth.models.contract import Adapted, Asked, Bags, Cotangent, DenseUpdate, Model, Rows, RowUpdate, Sizes, Update, Work
+from infwidth.models.contract import PARAMETERS, Adapted, Asked, Bags, Cotangent, DenseUpdate, Model, Rows, RowUpdate, Sizes, Update, Work
 from infwidth.parametrization import ABC
 
 
@@ -113,7 +113,9 @@ class LinearNet(Model):
     def _by_columns(self) -> bool:
         return not self.U.is_contiguous()
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False) -> "AdaptedLinear":
+    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> "AdaptedLinear":
+        if which != "all":
+            raise ConfigError(PARAMETERS)
         return AdaptedLinear(self, support, cotangent, rate, steps, second_order)
 
 

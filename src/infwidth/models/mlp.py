@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from infwidth.errors import ConfigError
 from infwidth.models.contract import ADAPTING, Adapted, Cotangent, DenseUpdate, Model
+from infwidth.models.readout import AdaptedReadout, adapted_from
 from infwidth.parametrization import ABC
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
@@ -88,26 +89,19 @@ class MLP(Model):
     def linearized(self, x: Tensor, asked=None):
         if not isinstance(x, Tensor):
             return super().linearized(x, asked)
-        p, activations = dict(self.named_parameters()), [x]
-        for l in range(1, self.depth + 1):
-            activations.append(self.phi(self._layer(l, activations[-1], p)))
+        features, activations = self.hidden_with_trace(x)
+        last, c = self.depth + 1, self.multipliers
 
         @torch.no_grad()
         def pullback(cotangent: Tensor) -> DenseUpdate:
-            gradients, at_h, c = {}, cotangent, self.multipliers
-            for l in range(self.depth + 1, 0, -1):
-                # Projecting the gradient of h is projecting the gradients of weights and biases, at the price of the batch.
-                Q = getattr(self, f"Q{l}", None)
-                mine = at_h if Q is None else (at_h @ Q) @ Q.mT
-                if l <= self.depth or not c.frozen_readout:
-                    gradients[f"w{l}"] = c.weights[l - 1] * mine.mT @ activations[l - 1]
-                    if f"b{l}" in p:
-                        gradients[f"b{l}"] = c.biases[l - 1] * mine.sum(0)
-                if l > 1:
-                    at_h = (c.weights[l - 1] * at_h @ p[f"w{l}"]).mul_(self.dphi(activations[l - 1]))
+            gradients = self._below(c.weights[-1] * cotangent @ getattr(self, f"w{last}"), activations)
+            if not c.frozen_readout:
+                gradients[f"w{last}"] = c.weights[-1] * cotangent.mT @ features
+                if hasattr(self, f"b{last}"):
+                    gradients[f"b{last}"] = c.biases[-1] * cotangent.sum(0)
             return DenseUpdate(gradients)
 
-        return self.readout(activations[-1], p), pullback
+        return self.readout(features, dict(self.named_parameters())), pullback
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> DenseUpdate:
         return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
@@ -136,12 +130,63 @@ class MLP(Model):
 
     def adapted(
         self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all"
-    ) -> "AdaptedMLP":
+    ) -> Adapted:
+        if which == "readout":
+            return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
         return AdaptedMLP(self, support, cotangent, rate, steps, second_order, which)
+
+    def readout_features(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+        return adapted_from(self, support, cotangent, rate, steps)
+
+    @torch.no_grad()
+    def hidden_with_trace(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """x^L (n, n_L), and all activations x^0..x^L."""
+        p, activations = dict(self.named_parameters()), [x]
+        for l in range(1, self.depth + 1):
+            activations.append(self.phi(self._layer(l, activations[-1], p)))
+        return activations[-1], activations
+
+    def readout_of(self, features: Tensor, parameters: Parameters) -> Tensor:
+        return self._layer(self.depth + 1, features, dict(self.named_parameters()) | parameters)
+
+    def readout_parameters(self) -> Parameters:
+        last = () if self.multipliers.frozen_readout else (f"w{self.depth + 1}", f"b{self.depth + 1}")
+        return {name: p for name, p in self.named_parameters() if name in last}
+
+    def readout_kernel(self, features: Tensor, others: Tensor) -> Tensor:
+        return self.multipliers.weights[-1] ** 2 * torch.matmul(features, others.mT)
+
+    @property
+    def readout_constant(self) -> float:
+        return self.multipliers.biases[-1] ** 2
+
+    @torch.no_grad()
+    def hidden_update(self, x: Tensor, at_features: Tensor, trace: list[Tensor], readout: Parameters, query) -> DenseUpdate:
+        """As in :class:`infwidth.models.readout.Readout`."""
+        return DenseUpdate(readout | self._below(at_features.flatten(0, 1), trace))
+
+    def _below(self, at_features: Tensor, activations: Sequence[Tensor]) -> Parameters:
+        """Gradients of the hidden layers' parameters from the cotangent (n, n_L) of x^L.
+
+        Projecting the gradient of h is projecting the gradients of weights and biases, at the price of the batch.
+        """
+        gradients, c, at_x = {}, self.multipliers, at_features
+        for l in range(self.depth, 0, -1):
+            at_h, Q = at_x * self.dphi(activations[l]), getattr(self, f"Q{l}", None)
+            mine = at_h if Q is None else (at_h @ Q) @ Q.mT
+            gradients[f"w{l}"] = c.weights[l - 1] * mine.mT @ activations[l - 1]
+            if hasattr(self, f"b{l}"):
+                gradients[f"b{l}"] = c.biases[l - 1] * mine.sum(0)
+            if l > 1:
+                at_x = c.weights[l - 1] * at_h @ getattr(self, f"w{l}")
+        return gradients
 
 
 class AdaptedMLP(Adapted):
-    """One copy per episode of the parameters that adapt; the others are shared, and hidden features of a shared body are computed once.
+    """One copy per episode of the parameters that adapt, the others are shared. Where the readout alone adapts, AdaptedReadout needs no copy.
 
     Adaptation takes no notice of the layers' multipliers of the learning rate.
     """
@@ -153,13 +198,10 @@ class AdaptedMLP(Adapted):
         names = [n for n in self.base if (readout if int(n[1:]) == net.depth + 1 else hidden)]
         with torch.enable_grad():
             self.p = {name: p.expand(len(support), *p.shape) if name in names else p for name, p in self.base.items()}
-            features = None if hidden else net.hidden(support, self.p)
-            if features is not None and not second_order:
-                features = features.detach()
             for _ in range(steps):
                 if not second_order:
                     self.p = {name: p.detach().requires_grad_() if name in names else p for name, p in self.p.items()}
-                out = net.readout(net.hidden(support, self.p) if features is None else features, self.p)
+                out = net.readout(net.hidden(support, self.p), self.p)
                 # Episodes do not interact, so the gradient of the sum holds every episode's own.
                 gradients = torch.autograd.grad(out, [self.p[n] for n in names], cotangent(out), create_graph=second_order, materialize_grads=True)
                 for name, g in zip(names, gradients, strict=True):
@@ -231,6 +273,6 @@ def finite(
     weights = [
         torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype) * (sigmas[l - 1] * shifted.layer(l, n).init_std) for l in range(1, abc.depth + 2)
     ]
-    multipliers = factors.multipliers(abc.depth, lambda l: shifted.layer(l, n).multiplier)
+    multipliers = factors.multipliers(abc.depth, lambda l: shifted.layer(l, n).multiplier, frozen_readout=not factors.readout)
     biases = [torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)]
     return MLP(weights, biases, multipliers, activation)

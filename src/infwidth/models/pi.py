@@ -9,7 +9,7 @@ A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every trainin
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from infwidth.models.contract import Adapted, Cotangent, Model, Update
 from infwidth.gaussian import relu_v
 from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
 from infwidth.models.mlp import Factors
+from infwidth.models.readout import AdaptedReadout, adapted_from
 
 
 class PiUpdate(Update):
@@ -145,11 +146,74 @@ class PiLimit(Model):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
 
     def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
-        from infwidth.models.pi_adapted import AdaptedPi, SecondOrderPi  # which needs this module
+        from infwidth.models.pi_adapted import AdaptedPi  # which needs this module
 
-        if second_order and which != "readout":
-            raise ConfigError("second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout or order=first.")
-        return SecondOrderPi(self, support, cotangent, rate, steps) if second_order else AdaptedPi(self, support, cotangent, rate, steps, which)
+        if not second_order:
+            return AdaptedPi(self, support, cotangent, rate, steps, which)
+        if which != "readout":
+            raise ConfigError("second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout, or task.adaptation.order=first.")
+        self._require_frozen_readout()
+        return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
+
+    def _require_frozen_readout(self) -> None:
+        if self.factors.readout or any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()):
+            raise ConfigError(
+                "second-order MAML of the pi-limit goes through a readout that is frozen at zero between episodes; set model.readout=zero and "
+                "model.readout_multiplier=0, or task.adaptation.order=first."
+            )
+
+    def readout_features(self, x: Tensor) -> Tensor | None:
+        """g^L, of a limit whose readout is zero but for its bias."""
+        return None if any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()) else self.features(x)
+
+    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+        return adapted_from(self, support, cotangent, rate, steps)
+
+    def hidden_with_trace(self, x: Tensor):
+        return self._pass(x, self.depth)
+
+    def readout_of(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """The bias: the readout is zero."""
+        bias = self.factors.alpha_out * self.factors.beta_readout * self.b[-1].detach()
+        return bias.expand(*features.shape[:-1], -1)
+
+    def readout_parameters(self) -> dict[str, Tensor]:
+        return {}
+
+    def readout_kernel(self, features: Tensor, others: Tensor) -> Tensor:
+        """alpha_out^2 s s' V(unit . unit')."""
+        tiny = torch.finfo(features.dtype).tiny
+        s, t = (g.norm(dim=-1).clamp(min=tiny) for g in (features, others))
+        cosines = torch.matmul(features / s[..., None], (others / t[..., None]).mT)
+        return self.factors.alpha_out**2 * s[..., None] * relu_v(cosines) * t[..., None, :]
+
+    @property
+    def readout_constant(self) -> float:
+        return (self.factors.alpha_out * self.factors.beta_readout) ** 2
+
+    @torch.no_grad()
+    def hidden_update(self, x: Tensor, at_features: Tensor, trace, readout, query) -> PiUpdate:
+        """As in :class:`infwidth.models.readout.Readout`."""
+        features, at_output = query
+        unit, s = unit_rows(features.flatten(0, 1))
+        rows, first = {self.depth + 1: [(self.factors.alpha_out * at_output, unit.reshape(features.shape), s.reshape(features.shape[:2]))]}, []
+        for l, (dg, unit, s) in self.cotangents(at_features.flatten(0, 1), trace).items():
+            if l > 1:
+                rows[l] = [(dg.reshape(*x.shape[:2], -1), unit.reshape(*x.shape[:2], -1), s.reshape(x.shape[:2]))]
+            else:
+                first.append((x, dg.reshape(*x.shape[:2], -1)))
+        return self.joined_update(first, rows)
+
+    def joined_update(self, first: list[tuple[Tensor, Tensor]], points: dict[int, list[tuple[Tensor, Tensor, Tensor]]]) -> PiUpdate:
+        """An update from what each layer gets: (x, dg^1) for A^1; (dg^l, unit, s) of every kind of point, joined episode by episode."""
+        c, rows, biases = self.factors, {}, {}
+        for l, kinds in points.items():
+            A = torch.cat([d * s[..., None] for d, _, s in kinds], 1).flatten(0, 1)
+            B = torch.cat([unit for _, unit, _ in kinds], 1).flatten(0, 1)
+            rows[l], biases[l] = (A, B), self._beta(l) * sum(d.sum((0, 1)) for d, _, _ in kinds)
+        biases[1] = c.alpha_1 * c.beta * sum(d.sum((0, 1)) for _, d in first)
+        A1 = c.alpha_1 * sum(x.flatten(0, 1).mT @ d.flatten(0, 1) for x, d in first)
+        return PiUpdate(A1, rows, biases, self.uncounted())
 
     def state(self) -> dict[str, Tensor]:
         """Dense tensors, and every block of every growing layer in use (views, not copies)."""

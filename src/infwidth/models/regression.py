@@ -87,7 +87,7 @@ class KernelRegression(Model):
     def apply_update(self, update: Update, rate: float, decay: float = 0.0) -> None:
         raise ConfigError("kernel regression has a closed form and is not trained; set trainer.epochs=0.")
 
-    def adapted(self, support, cotangent, rate, steps, second_order=False) -> Adapted:
+    def adapted(self, support, cotangent, rate, steps, second_order=False, which="all") -> Adapted:
         raise ConfigError("kernel regression in closed form has no adaptation; few-shot tasks take kernel gradient descent.")
 
     def state(self) -> dict[str, Tensor]:

@@ -20,6 +20,9 @@ STYLE = {
 }  # fmt: skip
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F", "#332288", "#999933", "#882255"]
 LINE_STYLES = ["-", "--", "-.", ":"]
+MARKERS = ["o", "s", "^", "D"]
+FAMILIES = {"finite": "finite width (μ-net)", "pi_net": "finite width (π-net)"}
+"""What the finite networks are called where there are several kinds of them."""
 
 
 def _save(figure, path: Path) -> None:
@@ -60,17 +63,12 @@ def accuracy_vs_width(
             )
             if paper and pd.notna(line["paper"]):
                 axes.axhline(line["paper"], color=colour, ls=(0, (1, 3)), lw=1.1, alpha=0.9)
+        families = list(dict.fromkeys(finite.model))
+        for i, family in enumerate(families):
+            part, colour = finite[finite.model == family], COLOURS[0] if i == 0 else COLOURS[-i]
+            name = "finite width" if len(families) == 1 else FAMILIES.get(family, family)
+            axes.errorbar(part.width, part["mean"], yerr=_spread(part), fmt=MARKERS[i % 4] + "-", color=colour, capsize=3, label=name, zorder=3)
         if len(finite):
-            axes.errorbar(
-                finite.width,
-                finite["mean"],
-                yerr=_spread(finite),
-                fmt="o-",
-                color=COLOURS[0],
-                capsize=3,
-                label="finite width",
-                zorder=3,
-            )
             published = finite[finite.paper.notna()]
             if paper and len(published):
                 axes.plot(

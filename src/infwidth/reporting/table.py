@@ -100,12 +100,13 @@ def build(
             notes.append(f"{row} ({scale}): {len(group) - len(finished)} of {len(group)} seeds diverged")
         published = published_numbers(paper, row, data)
         first = group[0]
-        trained = first.config["trainer"]["epochs"] > 0
-        selection = (
-            {"validation": "best validation epoch", "last": "last epoch"}[first.config["trainer"]["selection"]]
-            if trained
-            else "no training"
-        )
+        if first.config["trainer"]["epochs"] > 0:
+            selection = {"validation": "best validation epoch", "last": "last epoch", "paper": "best test epoch"}[first.config["trainer"]["selection"]]
+        else:
+            selection = "closed form" if first.config["model"].get("solve") == "regression" else "no training"
+        held_out = sorted({r.metrics["fit/regulariser"] for r in finished if "fit/regulariser_accuracy" in r.metrics})
+        if held_out:
+            notes.append(f"{row} ({scale}): regulariser {', '.join(f'{v:g}' for v in held_out)} chosen on held-out training images")
         if picked:
             selection = f"{selection}, hyperparameters on validation"
         for metric, name in metrics_of(group).items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from scipy.stats import t as student_t
 from torch import Tensor
 
 from infwidth.config import key
@@ -24,6 +25,7 @@ class AdaptationConfig:
     steps: int = key(at_least=1)
     test_steps: int = key(at_least=1)
     order: Literal["first", "second"] = "first"
+    parameters: Literal["all", "readout", "hidden"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class MAMLConfig:
     meta_batch: int = key(at_least=1)
     steps_per_epoch: int = key(at_least=1)
     evaluation_episodes: int = key(at_least=1)
+    test_seeds: int | None = key(at_least=2, default=None)
+    test_episodes: int | None = key(at_least=1, default=None)
     adaptation: AdaptationConfig
     reduction: Literal["sum", "mean"] = "sum"
     episodes: Literal["vectorised", "learn2learn"] = "vectorised"
@@ -45,6 +49,9 @@ class MAMLConfig:
 
 EVALUATED_AT_ONCE = 160
 """Episodes adapted together in evaluation: enough for full-size products, little memory."""
+
+FEATURES_AT_ONCE = 500
+"""Images whose features are computed together."""
 
 
 class MAML(Task):
@@ -62,13 +69,15 @@ class MAML(Task):
             raise DataError(f"task.probe_classes is {config.probe_classes}, but the test split has {pools['test'].classes} classes; lower it.")
         self.inputs, self.outputs = pools["train"].pixels.shape[-1], config.ways
         self.steps_per_epoch = config.steps_per_epoch
+        self.examples, self.evaluated = (pools[s].classes * pools[s].images_per_class for s in ("train", "validation"))
+        self.batch = config.meta_batch * config.ways * (config.queries + (config.shots if config.adaptation.order == "second" else 0))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Episodes]:
         episodes = self.config.steps_per_epoch * self.config.meta_batch
         return self._episodes("train", episodes, self.config.meta_batch, (epoch,), start)
 
-    def _episodes(self, split: str, episodes: int, batch: int, names: tuple[int, ...] = (), start: int = 0) -> Iterator[Episodes]:
-        pool, names = self.pools[split], (self.seed, split, *names)
+    def _episodes(self, split: str, episodes: int, batch: int, names: tuple[int, ...] = (), start: int = 0, pool: Pool | None = None) -> Iterator[Episodes]:
+        pool, names = pool or self.pools[split], (self.seed, split, *names)
         if self.config.episodes == "learn2learn":
             from infwidth.tasks.maml.learn2learn_episodes import learn2learn
 
@@ -89,25 +98,56 @@ class MAML(Task):
         def cotangent(outputs: Tensor) -> Tensor:
             return cross_entropy_cotangent(outputs, batch.support_y)
 
-        return model.adapted(batch.support_x, cotangent, self.config.adaptation.rate, steps, second_order)
+        return model.adapted(batch.support_x, cotangent, self.config.adaptation.rate, steps, second_order, self.config.adaptation.parameters or "all")
 
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Query accuracy in per cent after adaptation, its standard error over episodes, and the query loss.
 
-        The episodes of a split are the same at every call of a run, so that checkpoints are compared on equal terms.
+        The episodes of a split are the same at every call of a run, so that checkpoints are compared on equal terms. With test_seeds
+        the test has so many sets of test_episodes, and half the 95 % interval of the mean over these is reported.
         """
-        steps = self.config.adaptation.test_steps if split == "test" else self.config.adaptation.steps
+        config, testing = self.config, split == "test"
+        steps = config.adaptation.test_steps if testing else config.adaptation.steps
+        episodes = (config.test_episodes if testing else None) or config.evaluation_episodes
+        seeds = range(config.test_seeds) if testing and config.test_seeds else [None]
+        pool = self._features_of(model, split)
         losses, accuracies = [], []
-        for batch in self._episodes(split, self.config.evaluation_episodes, EVALUATED_AT_ONCE):
-            outputs = self._adapted(model, batch, steps)(batch.query_x)
-            losses.append(cross_entropy(outputs, batch.query_y))
-            accuracies.append(100 * accuracy(outputs, batch.query_y))
+        for seed in seeds:
+            for batch in self._episodes(split, episodes, EVALUATED_AT_ONCE, () if seed is None else (seed,), pool=pool):
+                outputs = self._adapted_outputs(model, batch, steps, pool is not None)
+                losses.append(cross_entropy(outputs, batch.query_y))
+                accuracies.append(100 * accuracy(outputs, batch.query_y))
         each = torch.cat(accuracies)
-        return {
+        found = {
             "accuracy": each.mean().item(),
             "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
             "loss": torch.cat(losses).double().mean().item(),
         }
+        if len(seeds) > 1:
+            means = each.double().reshape(len(seeds), episodes).mean(1)
+            found["accuracy_half_interval"] = (student_t.ppf(0.975, len(seeds) - 1) * means.std() / len(seeds) ** 0.5).item()
+        return found
+
+    def _features_of(self, model: Model, split: str) -> Pool | None:
+        """The pool with readout features for images, each computed once, where outputs depend on them alone."""
+        config, pool = self.config, self.pools[split]
+        if config.adaptation.parameters != "readout" or config.episodes != "vectorised":
+            return None
+        parts = []
+        for index in torch.arange(pool.classes * pool.images_per_class, device=pool.pixels.device).split(FEATURES_AT_ONCE):
+            features = model.readout_features(pool.gather(index, self.dtype))
+            if features is None:
+                return None
+            parts.append(features)
+        return Pool(torch.cat(parts).reshape(pool.classes, pool.images_per_class, -1), pool.name)
+
+    def _adapted_outputs(self, model: Model, batch: Episodes, steps: int, of_features: bool) -> Tensor:
+        """Outputs at the query; of_features: whether the batch holds readout features for images."""
+        if not of_features:
+            return self._adapted(model, batch, steps)(batch.query_x)
+        with torch.no_grad():
+            cotangent = lambda outputs: cross_entropy_cotangent(outputs, batch.support_y)
+            return model.adapted_readout(batch.support_x, cotangent, self.config.adaptation.rate, steps)(batch.query_x)
 
     def probe(self) -> Probe:
         """All images of a few test classes, the same for every model and seed."""
