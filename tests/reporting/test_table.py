@@ -46,7 +46,7 @@ def test_mean_and_spread_over_seeds_beside_the_paper():
         math.sqrt(8)
     )
     assert not notes and len(behind["a", "cpu", "D"]) == 2
-    shown = table.display(built, {"a": "Label A"}, ["D"], outdated=["abc"]).iloc[0]
+    shown = table.display(built, {"a": "Label A"}, ["D"], outdated=[("a", "abc")]).iloc[0]
     assert (shown["row"], shown["ours"], shown["difference"]) == ("Label A †", "42.00 ± 2.83", "+1.00")
 
 

@@ -22,6 +22,10 @@ from infwidth.models.mlp import Factors
 from infwidth.models.readout import AdaptedReadout, adapted_from
 
 
+AT_ONCE = 1000
+"""Inputs that are evaluated together: their tiles are as wide as a block of rows is long."""
+
+
 class PiUpdate(Update):
     """dA^1 (d, r); for l = 2..L+1 rows (dA^l, B^l); bias gradients. Factors of clipping are kept aside."""
 
@@ -73,14 +77,17 @@ class PiLimit(Model):
             trace.append((unit, s, traces))
         return g, trace
 
+    def _values(self, x: Tensor, upto: int) -> Tensor:
+        """The last g alone, of any number of inputs (n, d)."""
+        return torch.cat([self._pass(part, upto, keep=False)[0] for part in x.split(AT_ONCE)])
+
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
-        return (self.factors.alpha_out * self._pass(flat, self.depth + 1, keep=False)[0]).reshape(*x.shape[:-1], -1)
+        return (self.factors.alpha_out * self._values(x.reshape(-1, x.shape[-1]), self.depth + 1)).reshape(*x.shape[:-1], -1)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """g^L (examples, r): the last hidden representation's coordinates."""
-        return self._pass(x, self.depth, keep=False)[0]
+        return self._values(x, self.depth)
 
     @torch.no_grad()
     def feature_kernel(self, x: Tensor) -> Tensor:

@@ -68,10 +68,10 @@ def read_recipe(folder: Path) -> Recipe | None:
     )
 
 
-def report(name: str, folder: Path, results: Path, outdated: Callable[[str], bool]) -> Section:
+def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str, str, str], bool]) -> Section:
     """Write results/<name>/ (runs.csv, table.csv, table.md, figures) from the records of an experiment with a recipe.
 
-    Figures show the largest scale that has runs; the table has all. outdated(commit): whether the source has changed since.
+    Figures show the largest scale that has runs; the table has all. outdated(commit, task, model, experiment): whether the source has changed since in what concerns such runs.
     """
     recipe, found = read_recipe(folder), records.load(results, name)
     if not found:
@@ -83,7 +83,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str], boo
     labels = dict(zip(paper.row, paper.label, strict=True))
     built, behind, notes = table.build(found, paper, recipe.rows)
     table.write_csv(built, output / "table.csv")
-    stale = [c for c in {r.commit for r in found} if outdated(c)]
+    stale = {(r.row, r.commit) for r in found if outdated(r.commit, r.config["task"]["name"], r.config["model"]["name"], name)}
     shown = table.display(built, labels, set(paper.data), stale, recipe.columns)
     scales = sorted({s for r in found for s in r.scale.split()}, key=["demo", "cpu", "paper"].index)
     scale = scales[-1]

@@ -3,17 +3,30 @@
 import ast
 import functools
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parents[3]
 DECIDING = (
-    *(f"src/infwidth/{p}" for p in ("models", "tasks", "gaussian.py", "parametrization.py", "seeding.py")),
+    *(f"src/infwidth/{p}" for p in ("models", "tasks", "gaussian.py", "ridge.py", "parametrization.py", "seeding.py")),
     *(f"src/infwidth/training/{p}.py" for p in ("trainer", "clipping", "schedules")),
     *(f"conf/{p}" for p in ("data", "experiment", "model", "parametrization", "settings", "task", "trainer")),
 )
 """What decides numbers. Not the data's preparation: its result is part of a run's id by checksum."""
+
+MODULES = {
+    "finite": ("linear", "mlp"), "mu_limit": ("linear",), "pi_limit": ("pi", "pi_adapted"), "pi_net": ("pi_net",),
+    "nngp_limit": ("kernels", "regression"), "ntk_limit": ("kernels", "regression"),
+}  # fmt: skip
+"""The modules of src/infwidth/models that a family is made of, with what these import."""
+
+PACKAGES = {"maml_omniglot": "maml", "word2vec": "word2vec", "cifar10": "images"}
+"""The folders of the tasks."""
+
+REGISTRIES = ("src/infwidth/models/__init__.py", "src/infwidth/models/configs.py", "src/infwidth/tasks/__init__.py")
+"""Where a new family or task is entered: what is added there changes nothing for those that were there."""
 
 
 def _git(*arguments: str, root: Path) -> str | None:
@@ -28,26 +41,91 @@ def _meaning(path: str, text: str) -> object:
     """A file's content without comments and docstrings."""
     if not path.endswith(".py"):
         return yaml.safe_load(text)
-    tree = ast.parse(text)
+    return ast.dump(_undocumented(ast.parse(text)))
+
+
+def _survives(before: str, now: str) -> bool:
+    """Whether all definitions of a module are still in it, members of classes and entries of dictionaries one by one."""
+    return set(_parts(ast.parse(before))) <= set(_parts(ast.parse(now)))
+
+
+def _parts(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
+    for part in node.body:
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant):
+            continue
+        if isinstance(part, ast.ClassDef):
+            yield from _parts(part, f"{prefix}{part.name}.")
+        elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Dict):
+            yield from (prefix + ast.dump(ast.Tuple([*part.targets, k, v])) for k, v in zip(part.value.keys, part.value.values, strict=True))
+        elif isinstance(part, ast.ImportFrom):
+            yield from (f"{prefix}{part.module} {name.name}" for name in part.names)
+        else:
+            without = ast.Module([part], [])
+            yield prefix + ast.dump(_undocumented(without))
+
+
+def _undocumented(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            node.body = [
-                n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
-            ] or [ast.Pass()]
-    return ast.dump(tree)
+            node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))] or [ast.Pass()]
+    return tree
 
 
 @functools.cache
-def outdated(commit: str, root: Path = ROOT) -> bool:
-    """Whether code or configs that decide numbers differ between a commit and the working tree; True if it is not known here.
+def _reached(model: str, root: Path) -> frozenset[str]:
+    """Paths of the modules that a family of models is made of; empty if that is not known."""
+    folder, found = root / "src/infwidth", set()
+    waiting = [f"models/{name}.py" for name in MODULES.get(model, ())]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not (folder / path).exists():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse((folder / path).read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("infwidth"):
+                base = node.module.removeprefix("infwidth").strip(".").replace(".", "/")
+                waiting += [f"{base}.py", *(f"{base}/{name.name}.py".lstrip("/") for name in node.names)]
+    return frozenset(f"src/infwidth/{path}" for path in found)
 
-    Changed comments and docstrings do not count. A commit marked '+' had uncommitted changes and is always outdated.
+
+def _concerns(path: str, task: str, model: str, experiment: str, root: Path) -> bool:
+    """Whether a file can decide the numbers of a run of this task and model, a row of this experiment or of none."""
+    parts = Path(path).parts
+    if path.startswith("src/infwidth/models/") and path not in REGISTRIES:
+        reached = _reached(model, root)
+        return not reached or path in reached
+    if path.startswith("src/infwidth/tasks/") and len(parts) > 4:
+        return parts[3] == PACKAGES.get(task, parts[3])
+    if path.startswith("conf/experiment/"):
+        return parts[2] == experiment
+    if path.startswith(("conf/settings/", "conf/task/")) and any(parts[2].startswith(other) for other in PACKAGES if other != task):
+        return False
+    if path.startswith("conf/settings/"):
+        return model in parts[2] or not any(name in parts[2] for name in MODULES)
+    if path.startswith("conf/model/"):
+        return parts[2] == f"{model}.yaml"
+    return True
+
+
+@functools.cache
+def outdated(commit: str, task: str, model: str, experiment: str, root: Path = ROOT) -> bool:
+    """Whether code or configs that decide the numbers of such runs differ between a commit and the working tree; True if it is not known here.
+
+    Changed comments and docstrings do not count, nor do files of other tasks, of other families of models and of other experiments. A commit
+    marked '+' had uncommitted changes and is always outdated.
     """
     changed = None if commit.endswith("+") else _git("diff", "--name-only", commit, "--", *DECIDING, root=root)
     if changed is None:
         return True
     for path in changed.splitlines():
+        if not _concerns(path, task, model, experiment, root):
+            continue
         before, now = _git("show", f"{commit}:{path}", root=root), root / path
-        if before is None or not now.exists() or _meaning(path, before) != _meaning(path, now.read_text()):
+        if before is None:  # a new file matters through a changed one that uses it
+            continue
+        if not now.exists():
+            return True
+        same = _survives(before, now.read_text()) if path in REGISTRIES else _meaning(path, before) == _meaning(path, now.read_text())
+        if not same:
             return True
     return False

@@ -148,19 +148,19 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def display(
-    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[str] = (), more: Iterable[str] = ()
+    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[tuple[str, str]] = (), more: Iterable[str] = ()
 ) -> pd.DataFrame:
     """The headline table for people: a line per row with paper, ours ± std, difference and where it comes from.
 
     data: what the paper's numbers were measured on; elsewhere a difference to them would mean nothing.
-    outdated: commits whose source differs from the present one; their rows are marked with a dagger.
+    outdated: rows and commits whose source differs from the present one; these rows are marked with a dagger.
     more: other metrics whose means stand beside the headline.
     """
     outdated, lines = set(outdated), []
     for _, line in table[table.metric == "accuracy"].iterrows():
         mean, paper = line["mean"], line["paper"]
         std = f" ± {line['std']:.2f}" if pd.notna(line["std"]) else ""
-        mark = " †" if set(line["commit"].split()) & outdated else ""
+        mark = " †" if any((line["row"], commit) in outdated for commit in line["commit"].split()) else ""
         lines.append({
             "row": labels.get(line["row"], line["row"]) + mark,
             "width": "∞" if math.isinf(line["width"]) else f"{line['width']:.0f}",
