@@ -167,7 +167,7 @@ def display(
             "paper": "" if pd.isna(paper) else f"{paper:.2f}",
             "ours": "diverged" if pd.isna(mean) else f"{mean:.2f}{std}",
             "difference": "" if pd.isna(paper) or pd.isna(mean) or line["data"] not in data else f"{mean - paper:+.2f}",
-            **{name: _mean_of(table, line, name) for name in more},
+            **{name.replace("_", " "): _mean_of(table, line, name) for name in more},
             "seeds": line["seeds"], "scale": line["scale"], "data": line["data"], "selection": line["selection"], "commit": line["commit"],
         })  # fmt: skip
     return pd.DataFrame(lines)
