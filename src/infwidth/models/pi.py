@@ -244,10 +244,16 @@ class PiLimit(Model):
                 blocks = range(sum(k.startswith(f"A{l}.") for k in state))
                 if not blocks or state[f"A{l}.0"].shape[1] != layer.outputs:
                     raise KeyError(f"A{l}")
-                device = layer.device
-                layer.blocks.clear()
+                device, before = layer.device, layer.blocks
+                layer.blocks = []
                 for i in blocks:
-                    layer.append(*(state[f"{name}{l}.{i}"].to(device) for name in ("A", "B", "m")))
+                    A, B, m = (state[f"{name}{l}.{i}"] for name in ("A", "B", "m"))
+                    if i < len(before) and A.data_ptr() == before[i].A.data_ptr():  # a snapshot of these very arrays: nothing is copied
+                        before[i].rows = len(A)
+                        before[i].m[: len(A)] = m
+                        layer.blocks.append(before[i])
+                    else:
+                        layer.append(A.to(device), B.to(device), m.to(device))
         except (KeyError, RuntimeError) as e:
             raise CheckpointError(f"the checkpoint does not fit the model: {e}.") from e
 
