@@ -7,7 +7,6 @@ difference of test outputs over draws, beside that of the limit's own movement; 
 """
 
 import argparse
-import json
 
 import matplotlib
 
@@ -15,6 +14,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from common import trained_step, written
 
 from infwidth.command import composed
 from infwidth.data.catalog import obtain
@@ -26,7 +26,6 @@ from infwidth.reporting.figures import COLOURS, STYLE
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
 from infwidth.training import provenance
-from infwidth.training.clipping import clipped
 
 WIDTHS = [128, 256, 512, 1024, 2048, 4096]
 
@@ -37,7 +36,7 @@ def limit_of(config, task):
 
 def trained(net, config, task, marks):
     """Test outputs of a net after each of ``marks`` steps."""
-    trainer, found, step = config["trainer"], [], 0
+    found, step = [], 0
     batches = (batch for epoch in range(100) for batch in task.batches(epoch))
     while True:
         if step in marks:
@@ -45,9 +44,7 @@ def trained(net, config, task, marks):
                 found.append(net(task.x["test"]).detach())
         if step == max(marks):
             return torch.stack(found)
-        update, _ = task.step(net, next(batches))
-        update, _ = clipped(update, trainer["clip"], trainer["clip_by"])
-        net.apply_update(update, trainer["learning_rate"], trainer["decay"])
+        trained_step(net, task, next(batches), config["trainer"])
         step += 1
 
 
@@ -88,8 +85,7 @@ def main():
         "hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit(), "widths": WIDTHS, "draws": arguments.draws, "steps": marks,
         "rms": rms.tolist(), "limit_moves": scale, "slopes": slopes,
     }  # fmt: skip
-    with open(f"{arguments.out}.json", "w") as file:
-        json.dump(found, file, indent=1)
+    written(found, f"{arguments.out}.json")
     print(", ".join(f"{label} slope {slope:.3f}" for label, slope in zip(labels, slopes, strict=True)) + f"; {arguments.out}.png")
 
 

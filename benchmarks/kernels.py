@@ -8,18 +8,17 @@ lives in an environment of its own, whose interpreter is PYTHON; it and ours tak
     python -m venv peer && peer/bin/pip install "jax<0.5" "jaxlib<0.5" neural-tangents
 """
 
-import argparse
 import json
 import statistics
 import subprocess
 import time
 
 import torch
+from common import heading, options, written
 
 from infwidth import ridge
 from infwidth.models.deep_kernels import DeepKernel
 from infwidth.seeding import stream
-from infwidth.training import provenance
 
 INPUTS = 3072
 KERNELS = {"NNGP": DeepKernel(2), "NTK": DeepKernel(2, tangent=True), "NTK as published": DeepKernel(2, tangent=True, published=True)}
@@ -58,14 +57,11 @@ def timed(work):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer", help="the interpreter of an environment with neural-tangents")
-    parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
-    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit(), "images": arguments.images}
-    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
+    found = {**heading(arguments.rounds), "images": arguments.images}
     x = torch.randn(arguments.images, INPUTS, generator=stream("benchmark"))
     works = {"X X^T": lambda: x @ x.mT} | {name: (lambda k=k: matrix_of(k, x)) for name, k in KERNELS.items()}
     times = {name: [] for name in works}
@@ -87,9 +83,7 @@ def main():
             ours = statistics.median(timed(lambda name=name: matrix_of(KERNELS[name], small)) for _ in range(arguments.rounds))
             found["neural_tangents"][name] = {"images": PEER_IMAGES, "ours_seconds": ours, "seconds": theirs[get]}
             print(f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times")
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(found, file, indent=1)
+    written(found, arguments.json)
 
 
 if __name__ == "__main__":

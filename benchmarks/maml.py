@@ -6,14 +6,13 @@ Both get the same preloaded episodes (5-way 1-shot, 1 query a class, 784 inputs,
 take turns, round by round, so that a change of the machine's speed meets all of them; medians over rounds are reported.
 """
 
-import argparse
 import copy
 import itertools
-import json
 import statistics
 import time
 
 import torch
+from common import heading, options, written
 
 from infwidth.models import linear
 from infwidth.parametrization import named
@@ -21,7 +20,6 @@ from infwidth.seeding import stream
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.tasks.maml.episodes import Pool, Shape, assemble, draw, vectorised
 from infwidth.tasks.maml.learn2learn_episodes import _learn2learn, task_dataset
-from infwidth.training import provenance
 from infwidth.training.clipping import clipped
 
 D, K, EPISODES, RATE, CLIP, META_RATE = 784, 5, 32, 0.4, 0.5, 0.1
@@ -159,19 +157,11 @@ def sampling(pool, number):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--widths", type=int, nargs="+", default=[32, 128, 512, 2048, 8192])
-    parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
     pool = Pool((torch.rand(4112, 20, D, generator=stream("pool")) < 0.15).to(torch.uint8) * 255, "train")
-    found = {
-        "hardware": provenance.hardware(torch.device("cpu")),
-        "commit": provenance.commit(),
-        "meta_batch_seconds": {},
-        "sampling_seconds": {},
-    }
-    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
+    found = heading(arguments.rounds)
     print("meta-batch of 32 episodes, first order, float32 (milliseconds)")
     found["meta_batch_seconds"] = meta_batches(pool, arguments.widths, arguments.rounds)
     for width, times in found["meta_batch_seconds"].items():
@@ -190,9 +180,7 @@ def main():
     print(
         f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with images, {EPISODES / times['ours, indices only']:.0f} as indices"
     )
-    if arguments.json:
-        with open(arguments.json, "w") as f:
-            json.dump(found, f, indent=1)
+    written(found, arguments.json)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,11 @@ Eight episodes (5-way 1-shot), r 400, depth 2, float32, M rows in every growing 
 turns; medians over rounds.
 """
 
-import argparse
-import json
 import statistics
-import sys
 import time
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
+from common import heading, options, written
 from pi_limit import RANK, limit_of
 
 from infwidth.models.growing import GrowingLayer
@@ -23,7 +18,6 @@ from infwidth.models.mlp import Factors
 from infwidth.models.pi import PiLimit
 from infwidth.seeding import stream
 from infwidth.tasks.losses import cross_entropy_cotangent
-from infwidth.training import provenance
 from infwidth.training.clipping import clipped
 
 EPISODES, WAYS, INPUTS = 8, 5, 784
@@ -52,10 +46,8 @@ def meta_update(net, xs, ys, xq, yq):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=9)
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
     g = stream("episodes")
     xs, xq = (torch.rand(EPISODES, WAYS, INPUTS, generator=g) for _ in range(2))
@@ -93,15 +85,12 @@ def main():
             times.setdefault(name, []).append(time.perf_counter() - begin)
     median = {name: statistics.median(series) for name, series in times.items()}
     ratios = {name: statistics.median(t / m for t, m in zip(times[name], times["meta_step"], strict=True)) for name in ("episode_by_episode", "ordinary_step")}
-    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit(), "rows": arguments.rows, "seconds": median, "over_meta_step": ratios}
-    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds; M = {arguments.rows}")
+    found = {**heading(arguments.rounds), "rows": arguments.rows, "seconds": median, "over_meta_step": ratios}
     print(
-        f"a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: {1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
+        f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: {1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
         f"({1e3 * median['ordinary_step']:.1f} ms); episode by episode {1e3 * median['episode_by_episode']:.1f} ms, {ratios['episode_by_episode']:.1f} times as long"
     )
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(found, file, indent=1)
+    written(found, arguments.json)
 
 
 if __name__ == "__main__":

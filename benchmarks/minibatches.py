@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from common import written
 
 from infwidth import train
 from infwidth.command import composed
@@ -63,9 +64,7 @@ def main():
     for line in lines:
         line["lost"] = sum(value is None or value > LOST * least[line["learning_rate"]] for value in line["losses"])
         print({**line, "losses": [value and round(value, 2) for value in line["losses"]]})
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(lines, file, indent=1)
+    written(lines, arguments.json)
 
 
 if __name__ == "__main__":

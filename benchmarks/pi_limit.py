@@ -19,6 +19,7 @@ import sys
 import time
 
 import torch
+from common import heading, options, trained_step, written
 
 from infwidth.command import composed
 from infwidth.data.catalog import obtain
@@ -115,12 +116,9 @@ def storage_error(epochs):
         config = composed("train", ["task=cifar10", "model=pi_limit", "scale=demo", f"trainer.epochs={epochs}", "model.rank=64", f"model.storage={storage}"])
         task = build_task(config["task"], obtain(config["data"]), 0, torch.device("cpu"), torch.float32)
         net = build_model(config["model"], config["parametrization"], Shape(task.inputs, task.outputs), stream(0, "model"))
-        trainer = config["trainer"]
         for epoch in range(epochs):
             for batch in task.batches(epoch):
-                update, _ = task.step(net, batch)
-                update, _ = clipped(update, trainer["clip"], trainer["clip_by"])
-                net.apply_update(update, trainer["learning_rate"], trainer["decay"])
+                trained_step(net, task, batch, config["trainer"])
         outputs = net(task.x["test"])
         reference = outputs if reference is None else reference
         centred = reference - reference.mean(1, keepdim=True)
@@ -133,11 +131,9 @@ def storage_error(epochs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, rounds=7)
     parser.add_argument("--rows", type=int, nargs="+", default=[12_500, 25_000, 50_000])
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="also write the figures there")
     parser.add_argument("--storage-error", action="store_true")
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -145,8 +141,7 @@ def main():
         rows, batch, storage = arguments.case
         print(json.dumps(case(int(rows), int(batch), storage, arguments.rounds)))
         return
-    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit()}
-    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
+    found = heading(arguments.rounds)
     if arguments.storage_error:
         found["storage_error"] = storage_error(20)
         for f in found["storage_error"]:
@@ -164,9 +159,7 @@ def main():
                         f"arrays read at {f['gigabytes_per_second']:.0f} GB/s, peak memory {f['peak_over_arrays']:.2f} times the arrays' {f['array_bytes'] / 1e6:.0f} MB",
                         flush=True,
                     )
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(found, file, indent=1)
+    written(found, arguments.json)
 
 
 if __name__ == "__main__":

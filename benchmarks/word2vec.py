@@ -6,9 +6,7 @@ Implementations take turns, round by round, so that a change of the machine's sp
 are reported. gensim does not divide a position's gradient by its number of context words: it is a peer in speed only.
 """
 
-import argparse
 import dataclasses
-import json
 import os
 import statistics
 import tempfile
@@ -16,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from common import heading, options, written
 
 from infwidth.data.catalog import obtain
 from infwidth.models import linear
@@ -24,7 +23,6 @@ from infwidth.parametrization import named
 from infwidth.seeding import stream
 from infwidth.tasks import build_task
 from infwidth.tasks.word2vec.analogies import accuracies, answers
-from infwidth.training import provenance
 
 RATE, DECAY = 0.05, 0.001
 TASK = {
@@ -172,13 +170,10 @@ def analogies(task, net):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = options(__doc__, rounds=5)
     parser.add_argument("--words", type=int, default=1_000_000, help="running words of a round beside gensim")
-    parser.add_argument("--json", help="also write the figures there")
     arguments = parser.parse_args()
-    found = {"hardware": provenance.hardware(torch.device("cpu")), "commit": provenance.commit()}
-    print(f"{found['hardware']}; commit {found['commit']}; medians of {arguments.rounds} rounds\n")
+    found = heading(arguments.rounds)
     small = task_on(40, 10_000_000, **SMALL)
     print(f"minibatches on the first 10 MB of simple8, {small.inputs} words of vocabulary, {SMALL['words_per_step']} running words and {SMALL['shared_negatives']} shared negatives a minibatch, float32")
     found["minibatches"] = minibatches(small, [64, 256, 1024, None], arguments.rounds)
@@ -197,9 +192,7 @@ def main():
         f"{a['gensim_seconds'] / a['ours_seconds']:.0f} times; correct {a['ours_correct']} and {a['gensim_correct']}, "
         f"{'the same' if a['same_in_every_section'] else 'not the same'} in every section"
     )
-    if arguments.json:
-        with open(arguments.json, "w") as f:
-            json.dump(found, f, indent=1)
+    written(found, arguments.json)
 
 
 if __name__ == "__main__":
