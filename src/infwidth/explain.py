@@ -1,0 +1,80 @@
+"""What an abc-parametrization does, in words: `python -m infwidth.explain a=[0,0.5,0.5] b=[0,0,0] c=0` or `parametrization=mup depth=2`."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import hydra
+from omegaconf import DictConfig
+
+from infwidth.command import COMMANDS, plain, sentences
+from infwidth.config import key, load
+from infwidth.errors import ConfigError
+from infwidth.parametrization import ABC, NAMED, classify, limit_of, named
+from infwidth.theory.exponents import predicted
+
+MODELS = {"nngp": "model=nngp_limit", "ntk": "model=ntk_limit", "mu": "model=mu_limit (one linear hidden layer), for deep ones the limit of projected SGD, model=pi_limit"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainConfig:
+    """conf/command/explain.yaml"""
+
+    parametrization: Literal["standard", "ntk", "mean_field", "mup"] | None
+    depth: int = key(at_least=1)
+    a: tuple[float, ...] | None
+    b: tuple[float, ...] | None
+    c: float | None
+
+    def build(self) -> ABC:
+        if self.parametrization is not None:
+            if self.a is not None or self.b is not None:
+                raise ConfigError("parametrization and a, b are two ways to say it; give one of them.")
+            return named(self.parametrization, self.depth, self.c)
+        if self.a is None or self.b is None or self.c is None:
+            raise ConfigError("give a, b (one exponent for each weight layer) and c, or parametrization and depth.")
+        return ABC(self.a, self.b, self.c)
+
+
+def explained(abc: ABC) -> str:
+    """Several lines: the exponents, whether it is stable and of which regime and why, which layers learn features, what moves how fast."""
+    found, exponents, layers = classify(abc), predicted(abc), range(1, abc.depth + 1)
+    lines = [
+        f"depth {abc.depth}: a = ({', '.join(map(str, abc.a))}), b = ({', '.join(map(str, abc.b))}), c = {abc.c}; r = {abc.r()}",
+        f"regime: {found.regime}. It is {found.reason}.",
+    ]
+    same = [name for name in NAMED if _same(abc, name)]
+    if same:
+        lines.append(f"Up to the shift symmetry it is {' and '.join(same)}: the same f at every step.")
+    scaling = f"f at initialisation scales as {_power(exponents.f_0)}, its change in training as {_power(exponents.delta_f)}"
+    lines.append(scaling + "; " + ", ".join(f"layer {l}'s activations move as {_power(exponents.delta[l - 1])}" for l in layers) + ".")
+    if found.stable:
+        learning = [str(l) for l in layers if exponents.delta[l - 1] == 0]
+        lines.append(f"Layers that learn features in the limit: {', '.join(learning) if learning else 'none'}.")
+        limit = limit_of(abc)
+        lines.append(f"Its infinite-width limit: {MODELS[limit]}." if limit in MODELS else "Its infinite-width limit is none of the models here.")
+    return "\n".join(lines)
+
+
+def _same(abc: ABC, name: str) -> bool:
+    for c in (0, 1) if name == "standard" else (None,):
+        try:
+            if abc.same_training(named(name, abc.depth, c)):
+                return True
+        except ConfigError:  # mean_field has one hidden layer only
+            pass
+    return False
+
+
+def _power(exponent: Fraction) -> str:
+    return "order 1" if exponent == 0 else f"n^({exponent})"
+
+
+@hydra.main(config_path=COMMANDS, config_name="explain", version_base="1.3")
+@sentences
+def main(config: DictConfig) -> None:
+    print(explained(load(ExplainConfig, plain(config), "").build()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""What is said of a parametrization, and its predicted exponents."""
+
+from fractions import Fraction
+
+import pytest
+
+from infwidth.errors import ConfigError
+from infwidth.explain import ExplainConfig, explained
+from infwidth.parametrization import ABC, named
+from infwidth.theory.exponents import predicted
+
+HALF = Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    "abc, f_0, delta_f, delta",
+    [
+        (named("mup", 2), -HALF, 0, (0, 0)),
+        (named("ntk", 2), 0, 0, (-HALF, -HALF)),
+        (named("standard", 2, 1), 0, 0, (-3 * HALF, -HALF)),
+        (named("standard", 1, 1), 0, 0, (-3 * HALF,)),
+        (named("mean_field", 1), -HALF, 0, (0,)),
+        (named("standard", 2), 0, 3 * HALF, (0, 1)),
+    ],
+)
+def test_predicted_exponents(abc, f_0, delta_f, delta):
+    found = predicted(abc)
+    assert (found.f_0, found.delta_f, found.delta) == (f_0, delta_f, delta)
+
+
+@pytest.mark.parametrize(
+    "abc, phrases",
+    [
+        (named("mup", 2), ["feature learning", "Up to the shift symmetry it is mup", "learn features in the limit: 1, 2", "model=pi_limit"]),
+        (named("ntk", 3), ["regime: kernel", "learn features in the limit: none", "model=ntk_limit"]),
+        (named("standard", 1, 1), ["model=nngp_limit", "it is standard"]),
+        (named("standard", 2), ["regime: unstable", "r = -1", "features explode"]),
+        (named("mean_field", 1).shifted(-HALF), ["it is mean_field and mup", "model=mu_limit"]),
+        (ABC((0, HALF), (0, HALF), 1), ["regime: trivial", "none of the models here"]),
+    ],
+)
+def test_what_is_said(abc, phrases):
+    text = explained(abc)
+    for phrase in phrases:
+        assert phrase in text, text
+
+
+def test_what_is_not_enough():
+    config = lambda **keys: ExplainConfig(**{"parametrization": None, "depth": 1, "a": None, "b": None, "c": None, **keys})
+    with pytest.raises(ConfigError, match="give a, b .* and c"):
+        config(a=(0, 1)).build()
+    with pytest.raises(ConfigError, match="two ways to say it"):
+        config(parametrization="mup", a=(0, 1)).build()
+    assert config(parametrization="ntk", depth=3).build() == named("ntk", 3)
