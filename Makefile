@@ -27,7 +27,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## everything on embedded data in minutes: results/demo/index.html
-	for experiment in maml word2vec cifar10 maml_pi; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
+	for experiment in maml word2vec cifar10 maml_pi theory; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
 
 test: $(READY) ## the default tests, under 5 minutes
 	$(BIN)/python -m pytest -q -m "not slow and not realdata"

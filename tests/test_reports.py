@@ -67,7 +67,7 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
     assert accuracy["mean"]["mu_limit"] == pytest.approx(sum(ours) / 2, abs=1e-3)
     page = (folder / "index.html").read_text()
     assert (
-        page.count("data:image/png;base64") == 3
+        page.count("data:image/png;base64") == 2 * 3  # light and dark
         and "make demo" in page
         and "demo scale" in page
         and "http" not in page.replace("http-equiv", "")

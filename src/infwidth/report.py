@@ -12,13 +12,17 @@ from omegaconf import DictConfig
 from infwidth.command import COMMANDS, plain, sentences
 from infwidth.config import load
 from infwidth.errors import DataError, OutputError
-from infwidth.reporting import experiment, page
+from infwidth.reporting import experiment, page, theory
+from infwidth.reporting.measurements import KEPT
 from infwidth.reporting.page import Section
 from infwidth.reporting.records import ENDED, RUNS_CSV
-from infwidth.reporting.staleness import outdated
+from infwidth.reporting.staleness import outdated, outdated_theory
+from infwidth.theory.experiment import read_recipe as read_theory_recipe
 from infwidth.train import PathsConfig
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+THEORY = "theory"
+"""The experiment that is made of measurements instead of training runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +35,9 @@ class ReportConfig:
 
 
 def experiments_in(results: Path) -> list[str]:
-    """Names that have ended runs: local directories or a runs.csv."""
+    """Names that have ended runs or measurements: local directories, or what is kept of them."""
     local = {p.name for p in (results / "runs").glob("*") if any(_ended(f) for f in p.glob("*/summary.json"))}
-    return sorted(local | {p.parent.name for p in results.glob(f"*/{RUNS_CSV}")})
+    return sorted(local | {p.parent.name for kept in (RUNS_CSV, KEPT) for p in results.glob(f"*/{kept}")})
 
 
 def _ended(summary: Path) -> bool:
@@ -54,13 +58,8 @@ def write(results: Path, name: str | None = None) -> dict[str, Section]:
     sections = {}
     try:
         for n in names:
-            recipe = (EXPERIMENTS / n / "recipe.yaml").exists()
             try:
-                sections[n] = (
-                    experiment.report(n, EXPERIMENTS / n, results, outdated)
-                    if recipe
-                    else experiment.report_sweep(n, results)
-                )
+                sections[n] = _section(n, results)
             except DataError as e:
                 if name in (None, n):
                     raise
@@ -71,6 +70,16 @@ def write(results: Path, name: str | None = None) -> dict[str, Section]:
             f"the report cannot be written to {e.filename} ({e.strerror}); make room or make the folder writable."
         ) from e
     return sections
+
+
+def _section(name: str, results: Path) -> Section:
+    folder = EXPERIMENTS / name
+    if name == THEORY:
+        recipe = read_theory_recipe(folder)
+        return theory.report(name, recipe.title, recipe.claim, results, outdated_theory)
+    if (folder / "recipe.yaml").exists():
+        return experiment.report(name, folder, results, outdated)
+    return experiment.report_sweep(name, results)
 
 
 def update_readme(readme: Path, results: Path) -> None:

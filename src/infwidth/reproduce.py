@@ -12,11 +12,13 @@ import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
-from infwidth import report, train
+from infwidth import measure, report, train
 from infwidth.command import COMMANDS, composed, plain, sentences
 from infwidth.config import key, load
 from infwidth.errors import ConfigError, InfwidthError
 from infwidth.reporting.experiment import Recipe, read_recipe
+from infwidth.reporting.page import Section
+from infwidth.theory import experiment as theory
 from infwidth.training.logging import WandbReport
 from infwidth.training.trainer import Interrupted
 
@@ -99,33 +101,53 @@ def _expected(rows: list[str], seconds: dict[str, list[float]]) -> float:
     return sum(means.get(row, average) for row in rows)
 
 
-@hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")
-@sentences
-def main(config: DictConfig) -> None:
-    chosen = load(ReproduceConfig, plain(config), "")
-    folder = report.EXPERIMENTS / chosen.experiment
-    recipe = read_recipe(folder)
+def reproduce(chosen: ReproduceConfig) -> list[str]:
+    """Carry out the runs that are missing, and report; returns the messages of those that failed."""
+    recipe = read_recipe(report.EXPERIMENTS / chosen.experiment)
     if recipe is None:
         known = ", ".join(sorted(p.parent.name for p in report.EXPERIMENTS.glob("*/recipe.yaml")))
         raise ConfigError(f"experiment {chosen.experiment!r} is not known; choose one of: {known}.")
     runs = planned(chosen, recipe)
+    failures = carry_out(runs)
+    _reported(chosen, runs[0])
+    return [f"{len(failures)} of {len(runs)} runs failed: {'; '.join(failures)}"] if failures else []
+
+
+def measured(chosen: ReproduceConfig) -> None:
+    """Take the measurements that are missing, and report."""
+    given = [name for name in ("seeds", "rows", "data") if getattr(chosen, name) is not None]
+    if given:
+        raise ConfigError(f"{given[0]} has no meaning for experiment {report.THEORY}: what it measures is in experiments/{report.THEORY}/recipe.yaml.")
+    common = composed("train", [f"scale={chosen.scale}", *chosen.overrides])
+    recipe = theory.read_recipe(report.EXPERIMENTS / chosen.experiment)
+    measure.carry_out(theory.parts(recipe, chosen.scale), chosen.scale, Path(common["paths"]["results"]) / "runs" / chosen.experiment, chosen.force)
+    _reported(chosen, common)
+
+
+def _reported(chosen: ReproduceConfig, common: dict[str, Any]) -> None:
+    """Write the report, print the table, and hand both to W&B; common: paths and logger are in it."""
+    results = Path(common["paths"]["results"])
+    section: Section = report.write(results, chosen.experiment)[chosen.experiment]
+    with pd.option_context("display.width", 250):
+        print(f"\n{section.table.to_string(index=False)}\n")
+    if chosen.experiment == report.THEORY:
+        print("\n".join(section.notes) + "\n")
+    print(f"Table and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
+    if common["logger"]["name"] == "wandb":
+        WandbReport(common["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures)
+
+
+@hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")
+@sentences
+def main(config: DictConfig) -> None:
+    chosen = load(ReproduceConfig, plain(config), "")
     try:
-        failures = carry_out(runs)
+        failures = measured(chosen) if chosen.experiment == report.THEORY else reproduce(chosen)
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)
         sys.exit(130)
-    results = Path(runs[0]["paths"]["results"])
-    section = report.write(results, chosen.experiment)[chosen.experiment]
-    with pd.option_context("display.width", 250):
-        print(
-            f"\n{section.table.to_string(index=False)}\n\nTable and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}."
-        )
-    if runs[0]["logger"]["name"] == "wandb":
-        WandbReport(runs[0]["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(
-            section.table, section.figures
-        )
     if failures:
-        raise InfwidthError(f"{len(failures)} of {len(runs)} runs failed: {'; '.join(failures)}")
+        raise InfwidthError(failures[0])
 
 
 if __name__ == "__main__":

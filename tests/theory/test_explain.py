@@ -26,6 +26,7 @@ HALF = Fraction(1, 2)
 def test_predicted_exponents(abc, f_0, delta_f, delta):
     found = predicted(abc)
     assert (found.f_0, found.delta_f, found.delta) == (f_0, delta_f, delta)
+    assert found.h_0 == (0,) * abc.depth
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.spines import Spine
+from matplotlib.text import Text
 
 from infwidth.reporting.pca import Panel
 from infwidth.reporting.records import Record
@@ -25,10 +30,50 @@ FAMILIES = {"finite": "finite width (μ-net)", "pi_net": "finite width (π-net)"
 """What the finite networks are called where there are several kinds of them."""
 
 
-def _save(figure, path: Path) -> None:
-    figure.savefig(path.with_suffix(".png"), metadata={"Software": None})
+DARK = {"ink": "#e8eaed", "paper": "#16181c"}
+"""Colours of text and background on the report page when it is dark."""
+
+
+def save(figure, path: Path) -> Path:
+    """path.png and path.svg for paper, and dark/<name>.png for dark pages. Returns the path of the PNG."""
+    png = path.with_suffix(".png")
+    figure.savefig(png, metadata={"Software": None})
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    _darken(figure)
+    dark_of(png).parent.mkdir(exist_ok=True)
+    figure.savefig(dark_of(png), metadata={"Software": None}, facecolor=DARK["paper"])
     plt.close(figure)
+    return png
+
+
+def dark_of(png: Path) -> Path:
+    """Where the dark variant of a figure is."""
+    return png.parent / "dark" / png.name
+
+
+def _darken(figure) -> None:
+    """Make what is black or dark grey light, unless it lies on a filled map, and backgrounds dark."""
+    figure.set_facecolor(DARK["paper"])
+    on_maps = {id(child) for ax in figure.axes if ax.collections and any(isinstance(c, QuadMesh) for c in ax.collections) for child in (*ax.texts, *ax.lines)}
+    for ax in figure.axes:
+        ax.set_facecolor(DARK["paper"])
+        ax.tick_params(colors=DARK["ink"], which="both")
+    for artist in figure.findobj(lambda a: isinstance(a, (Text, Line2D, Spine)) and id(a) not in on_maps):
+        if isinstance(artist, Text):
+            artist.set_color(_light(artist.get_color()))
+        elif isinstance(artist, Spine):
+            artist.set_edgecolor(DARK["ink"])
+        else:
+            artist.set_color(_light(artist.get_color()))
+            artist.set_markeredgecolor(_light(artist.get_markeredgecolor()))
+
+
+def _light(colour):
+    """The colour itself, or the ink of a dark page if it is nearly black."""
+    if isinstance(colour, str) and colour == "none":
+        return colour
+    r, g, b = to_rgb(colour)
+    return DARK["ink"] if max(r, g, b) < 0.4 else colour
 
 
 def _spread(frame: pd.DataFrame) -> pd.Series:
@@ -88,7 +133,7 @@ def accuracy_vs_width(
         axes.set(xlabel="width", ylabel=ylabel, title=title)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-        _save(figure, path)
+        save(figure, path)
 
 
 def curves(
@@ -118,7 +163,7 @@ def curves(
         axes.set(xlabel="epoch", ylabel=ylabel, title=title)
         if drawn:
             axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-        _save(figure, path)
+        save(figure, path)
 
 
 def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
@@ -149,7 +194,7 @@ def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
             handles, names, loc="lower center", ncol=math.ceil(len(names) / 2), fontsize=8, bbox_to_anchor=(0.5, -0.06)
         )
         figure.suptitle(title, y=1.1)
-        _save(figure, path)
+        save(figure, path)
 
 
 def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: str, path: Path) -> None:
@@ -180,4 +225,4 @@ def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: 
             axes.set(xlabel=x, ylabel=ylabel, title=title)
             if frame[line_by].nunique() > 1:
                 axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-        _save(figure, path)
+        save(figure, path)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from infwidth.reporting.figures import dark_of
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #ffffff; --soft: #5f6670; --line: #d9dde2; --mark: #8a5a00; --markpaper: #fff4dc; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #16181c; --soft: #a3abb6; --line: #3a3f47; --mark: #ffd27a; --markpaper: #3a2e12; } }
@@ -16,7 +18,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.5rem 0 .4rem; border
 p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; margin: .6rem 0; }
+img { max-width: 100%; height: auto; border-radius: 6px; margin: .6rem 0; }
 pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; }
 .scale { background: var(--markpaper); color: var(--mark); padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600; }
 @media print { body { max-width: none; } h2 { break-after: avoid; } img, table { break-inside: avoid; } }
@@ -53,13 +55,22 @@ def _table(frame: pd.DataFrame) -> str:
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
+def _picture(path: Path, text: str) -> str:
+    """The image, and its dark variant for dark screens; paper gets the light one."""
+    dark = f'<source media="screen and (prefers-color-scheme: dark)" srcset="{_embedded(dark_of(path))}">' if dark_of(path).exists() else ""
+    return f'<picture>{dark}<img alt="{html.escape(text)}" src="{_embedded(path)}"></picture>'
+
+
+def _embedded(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
 def _section(section: Section) -> str:
     marks = "".join(
         f'<p><span class="scale">{html.escape(SCALE_MARKS[s])}</span></p>' for s in section.scales if s in SCALE_MARKS
     )
     figures = "".join(
-        f'<figure style="margin:0"><img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-        f'<figcaption class="soft">{html.escape(text)}</figcaption></figure>'
+        f'<figure style="margin:0">{_picture(path, text)}<figcaption class="soft">{html.escape(text)}</figcaption></figure>'
         for path, text in section.figures
     )
     notes = "".join(f'<p class="soft">{html.escape(n)}</p>' for n in section.notes)

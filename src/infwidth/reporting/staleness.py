@@ -107,6 +107,27 @@ def _concerns(path: str, task: str, model: str, experiment: str, root: Path) -> 
     return True
 
 
+THEORY = tuple(f"src/infwidth/{p}" for p in ("theory", "parametrization.py", "seeding.py", "models/linear.py", "models/mlp.py", "models/pi.py", "models/pi_net.py", "models/growing.py", "gaussian.py", "data/digits.py"))
+"""What decides the measurements of the theory experiment."""
+
+
+@functools.cache
+def outdated_theory(commit: str, root: Path = ROOT) -> bool:
+    """As ``outdated``, for the measurements of the theory experiment."""
+    changed = None if commit.endswith("+") else _git("diff", "--name-only", commit, "--", *THEORY, root=root)
+    return changed is None or any(_differs(commit, path, root) for path in changed.splitlines())
+
+
+def _differs(commit: str, path: str, root: Path) -> bool:
+    """Whether a file of that commit is gone or means something else today. A new file matters through a changed one that uses it."""
+    before, now = _git("show", f"{commit}:{path}", root=root), root / path
+    if before is None:
+        return False
+    if not now.exists():
+        return True
+    return not (_survives(before, now.read_text()) if path in REGISTRIES else _meaning(path, before) == _meaning(path, now.read_text()))
+
+
 @functools.cache
 def outdated(commit: str, task: str, model: str, experiment: str, root: Path = ROOT) -> bool:
     """Whether code or configs that decide the numbers of such runs differ between a commit and the working tree; True if it is not known here.
@@ -117,15 +138,4 @@ def outdated(commit: str, task: str, model: str, experiment: str, root: Path = R
     changed = None if commit.endswith("+") else _git("diff", "--name-only", commit, "--", *DECIDING, root=root)
     if changed is None:
         return True
-    for path in changed.splitlines():
-        if not _concerns(path, task, model, experiment, root):
-            continue
-        before, now = _git("show", f"{commit}:{path}", root=root), root / path
-        if before is None:  # a new file matters through a changed one that uses it
-            continue
-        if not now.exists():
-            return True
-        same = _survives(before, now.read_text()) if path in REGISTRIES else _meaning(path, before) == _meaning(path, now.read_text())
-        if not same:
-            return True
-    return False
+    return any(_concerns(path, task, model, experiment, root) and _differs(commit, path, root) for path in changed.splitlines())

@@ -1,4 +1,4 @@
-"""The coordinate check: measured exponents of f_0, Delta f, Delta h^l and Delta x^l beside the predicted ones.
+"""The coordinate check: measured exponents of h^l_0, f_0, Delta f, Delta h^l and Delta x^l beside the predicted ones.
 
 At every width the typical size of a quantity is its root mean square over coordinates, examples and seeds; the exponent is the slope of
 its logarithm over the widest widths. The interval of a slope is that of the fit's resampling over seeds.
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from infwidth.config import key
 from infwidth.parametrization import ABC, classify
 from infwidth.progress import bar
 from infwidth.seeding import stream
@@ -18,18 +19,20 @@ from infwidth.theory.exponents import predicted
 from infwidth.theory.tracked import Tracked, draw, squared_loss
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
-    """widths: of which the last ``fitted`` decide the slope; steps: after which changes are measured; rate: eta."""
+    """depths: of the networks; widths: of which the last ``fitted`` decide the slope; steps: after which changes are measured; rate: eta."""
 
-    widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
-    fitted: int = 5
-    seeds: int = 30
-    steps: tuple[int, ...] = (1, 2, 5)
-    rate: float = 0.5
-    inputs: int = 8
-    examples: int = 6
-    resamplings: int = 400
+    depths: tuple[int, ...] = key(at_least=1)
+    widths: tuple[int, ...] = key(at_least=1)
+    fitted: int = key(at_least=2)
+    seeds: int = key(at_least=2)
+    steps: tuple[int, ...] = key(at_least=1)
+    rate: float = key(above=0)
+    inputs: int = key(at_least=1)
+    outputs: int = key(at_least=1)
+    examples: int = key(at_least=1)
+    resamplings: int = key(at_least=1)
 
 
 Key = tuple[str, int | None, int]
@@ -41,7 +44,7 @@ def measure(abcs: Mapping[str, ABC], depth: int, check: Check) -> dict[str, dict
     dtype = torch.float64 if depth == 1 else torch.float32
     g = stream("coordinate check")
     x = torch.randn(check.examples, check.inputs, generator=g, dtype=dtype) / check.inputs**0.5
-    loss = squared_loss(torch.randn(check.examples, 1, generator=g, dtype=dtype).sign())
+    loss = squared_loss(torch.randn(check.examples, check.outputs, generator=g, dtype=dtype).sign())
     found: dict[str, dict[Key, np.ndarray]] = {name: {} for name in abcs}
 
     def note(name: str, key: Key, i: int, seed: int, value: torch.Tensor) -> None:
@@ -50,11 +53,13 @@ def measure(abcs: Mapping[str, ABC], depth: int, check: Check) -> dict[str, dict
     with bar(total=len(check.widths) * check.seeds, desc=f"depth {depth}", unit="network") as done:
         for i, width in enumerate(check.widths):
             for seed in range(check.seeds):
-                omegas = draw(width, check.inputs, 1, depth, stream("coordinate check", depth, width, seed), dtype)
+                omegas = draw(width, check.inputs, check.outputs, depth, stream("coordinate check", depth, width, seed), dtype)
                 for name, abc in abcs.items():
                     net = Tracked(omegas, width, abc, check.rate)
                     initial = net.forward(x)
                     note(name, ("f_0", None, 0), i, seed, initial[2])
+                    for l in range(1, depth + 1):
+                        note(name, ("h_0", l, 0), i, seed, initial[0][l - 1])
                     for step in range(1, max(check.steps) + 1):
                         net.step(x, loss)
                         if step in check.steps:
@@ -82,18 +87,20 @@ def slope(squares: np.ndarray, widths: Sequence[int], resamplings: int, generato
 def table(abcs: Mapping[str, ABC], depth: int, check: Check) -> pd.DataFrame:
     """One line for every parametrization, quantity, layer and number of steps: measured slope with its interval, predicted exponent.
 
-    ``blown_up``: the width from which on a quantity is not finite, empty if none is.
+    r, regime: by the Dynamical Dichotomy; blown_up: the width from which on a quantity is not finite, empty if none is; rms_<n>: the typical
+    size at width n.
     """
     lines, g = [], np.random.default_rng(0)
     for name, found in measure(abcs, depth, check).items():
-        exponents, stable = predicted(abcs[name]), classify(abcs[name]).stable
+        exponents, regime = predicted(abcs[name]), classify(abcs[name]).regime
         for (quantity, layer, steps), squares in found.items():
             finite = np.isfinite(squares).all(1)
             blown = next((w for w, ok in zip(check.widths, finite, strict=True) if not ok), None)
             last = slice(len(check.widths) - check.fitted, None)
             measured = slope(squares[last], check.widths[last], check.resamplings, g) if finite[last].all() and (squares[last] > 0).any(1).all() else (np.nan,) * 3
             lines.append({
-                "parametrization": name, "depth": depth, "stable": stable, "quantity": quantity, "layer": layer, "steps": steps, "predicted": float(exponents.of(quantity, layer)),
+                "parametrization": name, "depth": depth, "r": float(abcs[name].r()), "regime": regime, "quantity": quantity, "layer": layer, "steps": steps, "predicted": float(exponents.of(quantity, layer)),
                 "slope": measured[0], "low": measured[1], "high": measured[2], "blown_up": blown,
+                **{f"rms_{w}": float(np.sqrt(m)) for w, m in zip(check.widths, squares.mean(1), strict=True)},
             })  # fmt: skip
     return pd.DataFrame(lines)

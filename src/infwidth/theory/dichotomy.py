@@ -1,9 +1,11 @@
 """The Dynamical Dichotomy, measured: features move (r = 0) or training is kernel gradient descent (r > 0), never both (TP4 section 3).
 
-For a network after some steps of SGD, two numbers. How far the feature kernel x^L . x^L / n has moved, relative to itself. And how far f is
-from kernel gradient descent with the tangent kernel of the initial network, relative to how far f has moved.
+For a network after some steps of SGD, three numbers. How far the feature kernel x^L . x^L / n has moved, relative to itself. How far f is
+from kernel gradient descent with the tangent kernel of the initial network, relative to how far f has moved. And, for linear networks of one
+hidden layer, how far f is from the mu-limit.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,20 +13,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from infwidth.config import key
+from infwidth.models.linear import mu_limit
 from infwidth.parametrization import ABC
 from infwidth.progress import bar
 from infwidth.seeding import stream
-from infwidth.theory.tracked import Tracked, draw, squared_loss
+from infwidth.theory.tracked import Loss, Tracked, draw, squared_loss
 
 
-@dataclass(frozen=True)
-class Experiment:
-    widths: tuple[int, ...] = (64, 256, 1024, 4096)
-    seeds: int = 10
-    steps: int = 20
-    rate: float = 0.5
-    inputs: int = 8
-    examples: int = 6
+@dataclass(frozen=True, kw_only=True)
+class Dichotomy:
+    """depth: of the ReLU networks (the linear ones have one hidden layer); steps: of SGD at rate eta, before the numbers are taken."""
+
+    depth: int = key(at_least=1)
+    widths: tuple[int, ...] = key(at_least=1)
+    seeds: int = key(at_least=1)
+    steps: int = key(at_least=1)
+    rate: float = key(above=0)
+    inputs: int = key(at_least=1)
+    examples: int = key(at_least=1)
 
 
 def tangent_kernel(net: Tracked, x: Tensor) -> Tensor:
@@ -35,38 +42,56 @@ def tangent_kernel(net: Tracked, x: Tensor) -> Tensor:
     for l in range(net.depth + 1, 0, -1):
         kernel += net.step_size[l - 1] * (activations[l - 1] @ activations[l - 1].mT) * (at_h @ at_h.mT)
         if l > 1:
-            at_h = net.initial[l - 1] * (at_h @ net.omegas[l - 1]) * (hs[l - 2] > 0)
+            at_h = net.through(net.initial[l - 1] * (at_h @ net.omegas[l - 1]), hs[l - 2])
     return kernel
 
 
-def measured(abc: ABC, width: int, seed: int, experiment: Experiment) -> tuple[float, float]:
-    """(relative movement of the feature kernel, relative distance of f from kernel gradient descent)."""
-    dtype, g = torch.float64, stream("dichotomy")
-    x = torch.randn(experiment.examples, experiment.inputs, generator=g, dtype=dtype) / experiment.inputs**0.5
-    targets = torch.randn(experiment.examples, 1, generator=g, dtype=dtype).sign()
-    loss = squared_loss(targets)
-    net = Tracked(draw(width, experiment.inputs, 1, abc.depth, stream("dichotomy", abc.depth, width, seed), dtype), width, abc, experiment.rate)
-    _, xs, f = net.forward(x)
-    before, kernel, start = xs[-1] @ xs[-1].mT, tangent_kernel(net, x), f
-    linear = f
-    for _ in range(experiment.steps):
+def of_mu_limit(x: Tensor, loss: Loss, settings: Dichotomy) -> Tensor:
+    """f (B, 1) of the mu-limit of one linear hidden layer after the same training."""
+    limit = mu_limit(x.shape[1], 1, 1.0, 1.0, alpha=0.0, dtype=x.dtype)
+    for _ in range(settings.steps):
+        f, pullback = limit.linearized(x)
+        limit.apply_update(pullback(loss(f.detach())), settings.rate)
+    return limit(x).detach()
+
+
+def measured(net: Tracked, x: Tensor, loss: Loss, settings: Dichotomy) -> tuple[float, float, Tensor, Tensor]:
+    """(relative movement of the feature kernel, relative distance of f from kernel gradient descent, f and its movement (B, 1))."""
+    _, xs, start = net.forward(x)
+    before, kernel, by_kernel = xs[-1] @ xs[-1].mT, tangent_kernel(net, x), start
+    for _ in range(settings.steps):
         net.step(x, loss)
-        linear = linear - kernel @ loss(linear)
+        by_kernel = by_kernel - kernel @ loss(by_kernel)
     _, xs, f = net.forward(x)
-    after = xs[-1] @ xs[-1].mT
-    return ((after - before).norm() / before.norm()).item(), ((f - linear).norm() / (f - start).norm()).item()
+    moved = f - start
+    return ((xs[-1] @ xs[-1].mT - before).norm() / before.norm()).item(), ((f - by_kernel).norm() / moved.norm()).item(), f, moved
 
 
-def table(abcs: Mapping[str, ABC], experiment: Experiment) -> pd.DataFrame:
-    """A line for every parametrization and width: r, means over seeds of both numbers."""
-    lines = []
-    with bar(total=len(abcs) * len(experiment.widths) * experiment.seeds, desc="dichotomy", unit="network") as done:
-        for name, abc in abcs.items():
-            for width in experiment.widths:
-                pairs = []
-                for seed in range(experiment.seeds):
-                    pairs.append(measured(abc, width, seed, experiment))
+def table(abcs: Mapping[str, tuple[ABC | None, ABC]], settings: Dichotomy) -> pd.DataFrame:
+    """A line for every parametrization, activation and width; means over seeds.
+
+    abcs: by name, the parametrization at the depth of the ReLU networks (None if it has none) and at depth 1, where networks are linear
+    and are also compared with the mu-limit. Columns: r, kernel_moves, from_kernel_descent, from_mu_limit (relative to how far f has moved;
+    empty for ReLU networks).
+    """
+    s, g = settings, stream("dichotomy")
+    x = torch.randn(s.examples, s.inputs, generator=g, dtype=torch.float64) / s.inputs**0.5
+    loss = squared_loss(torch.randn(s.examples, 1, generator=g, dtype=torch.float64).sign())
+    limit, lines = of_mu_limit(x, loss, s), []
+    cases = [(name, abc, linear) for name, pair in abcs.items() for abc, linear in zip(pair, (False, True), strict=True) if abc is not None]
+    with bar(total=len(cases) * len(s.widths) * s.seeds, desc="dichotomy", unit="network") as done:
+        for name, abc, linear in cases:
+            for width in s.widths:
+                found = []
+                for seed in range(s.seeds):
+                    omegas = draw(width, s.inputs, 1, abc.depth, stream("dichotomy", abc.depth, width, seed), torch.float64)
+                    kernel_moves, apart, f, moved = measured(Tracked(omegas, width, abc, s.rate, linear), x, loss, s)
+                    from_limit = ((f - limit).norm() / moved.norm()).item() if linear else math.nan
+                    found.append((kernel_moves, apart, from_limit))
                     done.update()
-                moved, apart = torch.tensor(pairs, dtype=torch.float64).mean(0).tolist()
-                lines.append({"parametrization": name, "depth": abc.depth, "r": float(abc.r()), "width": width, "kernel_moves": moved, "from_kernel_descent": apart})
+                means = torch.tensor(found, dtype=torch.float64).mean(0).tolist()
+                lines.append({
+                    "parametrization": name, "activation": "linear" if linear else "relu", "depth": abc.depth, "r": float(abc.r()), "width": width,
+                    **dict(zip(("kernel_moves", "from_kernel_descent", "from_mu_limit"), means, strict=True)),
+                })  # fmt: skip
     return pd.DataFrame(lines)

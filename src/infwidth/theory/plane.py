@@ -1,51 +1,56 @@
-"""The plane of abc-parametrizations that start with activations of order 1: readout exponent a + b against learning-rate exponent c.
+"""The plane of abc-parametrizations that start with activations of order 1 (TP4, the picture of section 3).
 
-All hidden layers as in mu-P or NTK up to the shift symmetry leave two numbers that matter; every point has a regime by the Dynamical
-Dichotomy (TP4, Figure 5).
+Four numbers decide everything, and the shift symmetry leaves them alone: a + b of the readout, 2a + c of the readout, which says how far its own
+update moves f, and c + min_l [2 a_l + 1(l=1)], which says how far the updates of the hidden layers move the features. The last is c itself
+where hidden layers are scaled as in mu-P. The map shows the first against the last, at a fixed 2a + c of the readout.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-import numpy as np
+import pandas as pd
 
 from infwidth.errors import ConfigError
 from infwidth.parametrization import ABC, NAMED, classify, named
 
-REGIMES = ("unstable", "trivial", "kernel", "feature learning")
+HALF = Fraction(1, 2)
 
 
-def member(readout: Fraction, c: Fraction, depth: int) -> ABC:
-    """The parametrization with a_{L+1} + b_{L+1} = readout and learning-rate exponent c, with w^l of order n^{-1/2} at the readout:
-    a_1 = -1/2, b_1 = 1/2; a_l = 0, b_l = 1/2; a_{L+1} = readout - 1/2, b_{L+1} = 1/2, as in mu-P (readout 1, c 0)."""
-    half = Fraction(1, 2)
-    return ABC((-half, *[0] * (depth - 1), readout - half), (half,) * (depth + 1), c)
+def member(readout: Fraction, c: Fraction, depth: int, update: Fraction = Fraction(1)) -> ABC:
+    """The parametrization with a + b = readout and 2a + c = update of the readout, learning-rate exponent c, and hidden layers as in mu-P:
+    a_1 = -1/2, a_l = 0, b_l = 1/2. mu-P itself is readout 1, c 0."""
+    a = (update - c) / 2
+    return ABC((-HALF, *[0] * (depth - 1), a), (*(HALF,) * depth, readout - a), c)
 
 
-def coordinates(abc: ABC) -> tuple[float, float] | None:
-    """Where a parametrization lies in the plane of its depth, after the shift that gives its hidden layers b = 1/2; None if it does not."""
-    half = Fraction(1, 2)
-    shifted = abc.shifted(abc.b[0] - half)
-    inner = all(a == 0 and b == half for a, b in zip(shifted.a[1:-1], shifted.b[1:-1], strict=True))
-    if shifted.a[0] != -half or not inner or shifted.b[-1] != half:
-        return None
-    return float(shifted.a[-1] + shifted.b[-1]), float(shifted.c)
+def coordinates(abc: ABC) -> tuple[Fraction, Fraction, Fraction]:
+    """(a + b of the readout, c as it were with hidden layers as in mu-P, 2a + c of the readout)."""
+    slowest = min(2 * a + (1 if l == 0 else 0) for l, a in enumerate(abc.a[:-1]))
+    return Fraction(abc.a[-1] + abc.b[-1]), Fraction(abc.c + slowest), Fraction(2 * abc.a[-1] + abc.c)
 
 
-def regimes(readouts: Sequence[Fraction], cs: Sequence[Fraction], depth: int) -> np.ndarray:
-    """Index into REGIMES (len(cs), len(readouts)) of every point of a grid."""
-    return np.array([[REGIMES.index(classify(member(r, c, depth)).regime) for r in readouts] for c in cs])
-
-
-def known(depth: int) -> dict[str, tuple[float, float]]:
-    """The named parametrizations that lie in the plane."""
+def known(depth: int) -> dict[str, ABC]:
+    """The named parametrizations of a depth; standard with its two customary learning rates."""
     found = {}
     for name in NAMED:
         for c in (0, 1) if name == "standard" else (None,):
             try:
-                place = coordinates(named(name, depth, c))
+                found[f"{name}, c = {c}" if name == "standard" else name] = named(name, depth, c)
             except ConfigError:  # mean_field has one hidden layer only
                 continue
-            if place is not None:
-                found[f"{name}, c = {c}" if name == "standard" else name] = place
     return found
+
+
+def table(depth: int, updates: Sequence[Fraction], step: Fraction) -> pd.DataFrame:
+    """The regime of every point of a grid with readout 0..3/2 and c -1..3/2, a map for each 2a + c of the readout; and, with their names,
+    where the named parametrizations lie."""
+    lines = []
+    for update in updates:
+        for i in range(int(Fraction(3, 2) / step) + 1):
+            for j in range(int(Fraction(5, 2) / step) + 1):
+                readout, c = i * step, -1 + j * step
+                lines.append({"name": "", "readout": float(readout), "c": float(c), "update": float(update), "regime": classify(member(readout, c, depth, update)).regime})
+    for name, abc in {**{f"{n} (depth 1)": one for n, one in known(1).items() if n == "mean_field"}, **known(depth)}.items():
+        readout, c, update = coordinates(abc)
+        lines.append({"name": name, "readout": float(readout), "c": float(c), "update": float(update), "regime": classify(abc).regime})
+    return pd.DataFrame(lines)

@@ -23,15 +23,22 @@ def draw(width: int, inputs: int, outputs: int, depth: int, generator: torch.Gen
 
 
 class Tracked:
-    """A ReLU network without biases in an abc-parametrization, and what it has become since its initialisation."""
+    """A network without biases in an abc-parametrization, and what it has become since its initialisation. linear: identities instead of ReLUs."""
 
-    def __init__(self, omegas: Sequence[Tensor], width: int, abc: ABC, rate: float, train_hidden: bool = True):
-        self.omegas, self.depth = list(omegas), abc.depth
+    def __init__(self, omegas: Sequence[Tensor], width: int, abc: ABC, rate: float, linear: bool = False):
+        self.omegas, self.depth, self.linear = list(omegas), abc.depth, linear
         layers = [abc.layer(l, width) for l in range(1, abc.depth + 2)]
         self.multiplier = [s.multiplier for s in layers]
         self.initial = [s.multiplier * s.init_std for s in layers]
         self.step_size = [s.multiplier**2 * rate * s.learning_rate_scale for s in layers]
         self.moved: list[list[tuple[Tensor, Tensor]]] = [[] for _ in omegas]  # (derivatives by h (B, n_l), activations below (B, n_{l-1}))
+
+    def activation(self, h: Tensor) -> Tensor:
+        return h if self.linear else torch.relu(h)
+
+    def through(self, at_x: Tensor, h: Tensor) -> Tensor:
+        """The derivative by h from the derivative by the activation of h."""
+        return at_x if self.linear else at_x * (h > 0)
 
     def layer(self, l: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """(h^l of the initial weights, what the weights' movement adds) for activations x (B, n_{l-1}); l from 1."""
@@ -47,7 +54,7 @@ class Tracked:
         for l in range(1, self.depth + 1):
             first, added = self.layer(l, x)
             hs.append(first + added)
-            x = torch.relu(hs[-1])
+            x = self.activation(hs[-1])
             xs.append(x)
         first, added = self.layer(self.depth + 1, x)
         return hs, xs, first + added
@@ -63,7 +70,7 @@ class Tracked:
                 return delta_h, delta_x, change
             delta_h.append(change)
             below = xs[l - 1]
-            moved = torch.relu(hs[l - 1] + change) - below
+            moved = self.activation(hs[l - 1] + change) - below
             delta_x.append(moved)
         raise AssertionError("a network has a readout")
 
@@ -79,7 +86,7 @@ class Tracked:
                 below = self.initial[l - 1] * (at_h @ self.omegas[l - 1])
                 for other, activation in self.moved[l - 1]:
                     below = below - self.step_size[l - 1] * ((at_h @ other.mT) @ activation)
-                at_h = below * (hs[l - 2] > 0)
+                at_h = self.through(below, hs[l - 2])
         for l, derivative, activation in new:
             self.moved[l - 1].append((derivative, activation))
         return f
