@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi
+.PHONY: help setup demo test test-slow golden data reproduce-all report status wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -49,6 +49,9 @@ reproduce-all: $(READY) ## all experiments
 
 report: $(READY) ## results/index.html from runs.csv and the local runs
 	$(BIN)/python -m infwidth.report
+
+status: $(READY) ## how far a sweep is: make status NAME=maml_widths (ARGS="paths.results=results/demo")
+	$(BIN)/python -m infwidth.status name=$(NAME) $(ARGS)
 
 wandb-sync: $(READY) ## upload the runs that W&B kept offline
 	@set -- $$(find results -type d -name 'offline-run-*'); \

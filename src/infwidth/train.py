@@ -5,7 +5,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from infwidth.command import CONF, plain, sentences
@@ -23,6 +24,7 @@ from infwidth.errors import ConfigError
 from infwidth.models import Shape, build_model, largest_fitting, predicted_bytes, predicted_work, resolved_parametrization
 from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
+from infwidth.sweeps import Note, threads_of_job
 from infwidth.tasks import build_task, not_deciding
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints, prediction, provenance
@@ -74,8 +76,8 @@ class RunConfig:
     paths: PathsConfig
 
 
-def run(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Carry out the run of a plain config, or skip it if it is finished; returns its summary.
+def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda folder: None) -> dict[str, Any]:
+    """Carry out the run of a plain config, or skip it if it is finished; returns its summary. announce: told the run's folder before it starts.
 
     Raises InfwidthError for everything a user can mend, and Interrupted when asked to stop, with the state saved.
     """
@@ -91,6 +93,7 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     shape = _shape(chosen.trainer, task)
     identity = run_id(_deciding(config, data.checksum))
     directory = RunDirectory(Path(chosen.paths.results) / "runs" / chosen.name / identity)
+    announce(directory.path)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
     trainer = None
     if chosen.force or directory.summary().get("status") not in ENDED:  # before the run's folder exists: a wrong config leaves none
@@ -272,6 +275,7 @@ def _sentence(label: str, summary: Mapping[str, Any], directory: RunDirectory) -
 
 NOT_A_VARIATION = {
     "experiment",
+    "sweep",
     "scale",
     "seed",
     "force",
@@ -301,11 +305,31 @@ def _named_apart(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, 
     return {**config, "name": name, "row": None}
 
 
+def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
+    """A run that is one of many: it notes where it is or why it failed, and shares the cores with those beside it."""
+    overrides = list(hydra_config.overrides.task)
+    note = Note(Path(hydra_config.sweep.dir), hydra_config.job.num, overrides)
+    try:
+        if config["trainer"]["threads"] is None:
+            config = {**config, "trainer": {**config["trainer"], "threads": threads_of_job(hydra_config.launcher)}}
+        note.write()
+        run(_named_apart(config, overrides), lambda folder: note.write(run=str(folder), started=time.time()))
+    except Interrupted:
+        raise
+    except Exception as e:
+        note.write(error=str(e) or type(e).__name__)
+        raise
+
+
 @hydra.main(config_path=CONF, config_name="train", version_base="1.3")
 @sentences
 def main(config: DictConfig) -> None:
+    hydra_config = HydraConfig.get()
     try:
-        run(_named_apart(plain(config), HydraConfig.get().overrides.task))
+        if hydra_config.mode == RunMode.MULTIRUN:
+            _job_of_sweep(plain(config), hydra_config)
+        else:
+            run(_named_apart(plain(config), hydra_config.overrides.task))
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)
         sys.exit(130)

@@ -92,6 +92,17 @@ class RunDirectory:
                 ) from None
             yield
 
+    def is_locked(self) -> bool:
+        """Whether a process is working in it."""
+        try:
+            with open(self.path / LOCK) as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
     def clear(self) -> None:
         """Remove everything that an earlier run left."""
         with self._writing():

@@ -1,0 +1,31 @@
+"""How far a sweep is: `python -m infwidth.status name=maml_widths` or `make status NAME=maml_widths`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from infwidth import sweeps
+from infwidth.command import COMMANDS, plain, sentences
+from infwidth.config import load
+from infwidth.train import PathsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusConfig:
+    """conf/command/status.yaml"""
+
+    name: str
+    paths: PathsConfig
+
+
+@hydra.main(config_path=COMMANDS, config_name="status", version_base="1.3")
+@sentences
+def main(config: DictConfig) -> None:
+    chosen = load(StatusConfig, plain(config), "")
+    print(sweeps.progress(Path(chosen.paths.results) / "runs" / chosen.name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Sweeps: their jobs, launchers, failures, progress, and what a kill costs."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from infwidth import sweeps
+from infwidth.command import CONF
+from infwidth.errors import ConfigError, DataError
+from infwidth.sweeps import Note
+from infwidth.training.run_directory import RunDirectory
+from tests.commands import command
+from tests.conftest import REPOSITORY
+from tests.training.helpers import SMALL
+
+TINY = [o for o in SMALL if not o.startswith(("model", "trainer.epochs"))]
+JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+def test_jobs_are_numbered_as_hydra_numbers_them():
+    found = sweeps.jobs(["model.width=8,16", "model=finite", "seed=0,1"])
+    assert found == [["model.width=8", "model=finite", "seed=0"], ["model.width=8", "model=finite", "seed=1"], ["model.width=16", "model=finite", "seed=0"], ["model.width=16", "model=finite", "seed=1"]]
+    assert len(sweeps.jobs(["seed=range(5)"])) == 5
+    with pytest.raises(ConfigError, match="is no sweep"):
+        sweeps.jobs(["seed=[0,1"])
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (Path(CONF) / "sweep").glob("*.yaml")))
+def test_saved_sweeps_are_named_as_their_files(name):
+    assert yaml.safe_load((Path(CONF) / "sweep" / f"{name}.yaml").read_text())["name"] == name
+
+
+def _folder(tmp_path, task=("seed=0,1,2,3,4",)):
+    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"sweeper": {"params": {"model": "finite"}}, "overrides": {"task": list(task)}}}))
+    return tmp_path
+
+
+def _run(folder, name, status=None, seconds=100.0):
+    directory = RunDirectory(folder / name)
+    directory.create({})
+    if status:
+        directory.write_summary({"status": status, "provenance": {"wall_seconds": seconds}})
+    return str(directory.path)
+
+
+def test_progress_of_a_sweep(tmp_path):
+    folder = _folder(tmp_path)
+    planned = sweeps.planned(folder)
+    assert planned[2] == ["model=finite", "seed=2"]
+    Note(folder, 0, planned[0]).write(run=_run(folder, "a", "finished"), started=0)
+    Note(folder, 1, planned[1]).write(run=_run(folder, "b", "diverged", 60.0), started=0)
+    Note(folder, 2, planned[2]).write(error="model.width must be a whole number, not 'x'.")
+    running = _run(folder, "c")
+    Note(folder, 3, planned[3]).write(run=running, started=time.time() - 30)
+    with RunDirectory(running).locked():
+        text = sweeps.progress(folder)
+    assert "5 jobs; 1 finished, 1 diverged, 1 failed, 1 running, 1 waiting" in text
+    assert "time left: about 2.2 min" in text  # (80 - 30) of the running job and 80 of the waiting one, one at a time
+    assert "failed: #2 seed=2 (model.width must be" in text and "running: #3 seed=3" in text and "model=finite" not in text
+    assert "0 running, 2 waiting" in sweeps.progress(folder)  # a killed job is not running
+
+
+def test_notes_of_an_earlier_sweep_do_not_count(tmp_path):
+    folder = _folder(tmp_path)
+    Note(folder, 0, ["model=finite", "seed=7"]).write(run=_run(folder, "a", "finished"), started=0)
+    (folder / ".jobs" / "1.json").write_text("{torn")
+    assert "0 finished" in sweeps.progress(folder)
+
+
+def test_no_sweep_and_a_damaged_one(tmp_path):
+    done = command("status", "name=nothing", f"paths.results={tmp_path}", check=False)
+    assert done.returncode == 2 and "there is no sweep in" in done.stderr
+    (tmp_path / "multirun.yaml").write_text("hydra: 3")
+    with pytest.raises(DataError, match="is damaged"):
+        sweeps.planned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "launcher, threads",
+    [
+        ({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, None),
+        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": 2}, 4),
+        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1}, 1),
+        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": 20}, 1),
+        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "cpus_per_task": 6}, 6),
+        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher", "cpus_per_task": None}, 1),
+    ],
+)
+def test_threads_are_shared_among_jobs(launcher, threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    assert sweeps.threads_of_job(launcher) == threads
+
+
+def test_failed_and_diverged_jobs_do_not_stop_a_sweep(tmp_path):
+    """One job of a wrong config, one that diverges, two that finish; the same command continues, the progress command says so."""
+    overrides = ["-m", *TINY, "name=mixed", "model=finite", "model.depth=1", "model.width=4", "trainer.clip=null", "trainer.learning_rate=0.1,1e30", "task.ways=2,900", *JOBLIB]
+    done = command("train", *overrides, folder=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "4 jobs; 1 finished, 1 diverged, 2 failed, 0 running, 0 waiting" in done.stdout, done.stdout + done.stderr
+    status = command("status", "name=mixed", f"paths.results={tmp_path}/results")
+    assert "failed: #1 trainer.learning_rate=0.1 task.ways=900 (" in status.stdout and "diverged: #2" in status.stdout
+    again = command("train", *overrides, folder=tmp_path, check=False)
+    assert again.stdout.count("skipped") == 2
+
+
+def test_submitit_runs_a_sweep_on_this_machine(tmp_path):
+    done = command("train", "-m", *TINY, "name=local", "model=finite", "model.width=4,8", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", folder=tmp_path)
+    assert "2 jobs; 2 finished" in done.stdout
+
+
+def _table(folder):
+    command("report", "name=killed", f"paths.results={folder}/results")
+    return pd.read_csv(folder / "results" / "killed" / "table.csv").drop(columns="commit").to_csv()
+
+
+def _sweep(folder, *extra):
+    arguments = [*TINY, "trainer.epochs=6", "trainer.checkpoint_every=2", "name=killed", "model=finite", "model.width=4,8,16", "seed=0,1", *JOBLIB, *extra]
+    return [sys.executable, "-m", "infwidth.train", "-m", *arguments, f"paths.results={folder}/results", f"data.root={folder}/data"]
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
+    """kill -9 of the whole process group at random moments; then the same command to the end: the table of an undisturbed sweep."""
+    undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
+    subprocess.run(_sweep(undisturbed), cwd=REPOSITORY, check=True, capture_output=True)
+    moments, ends = random.Random(0), {}
+    for _ in range(4):
+        process = subprocess.Popen(_sweep(disturbed), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(moments.uniform(5, 15))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in (disturbed / "results" / "runs" / "killed").glob("*/summary.json"):
+            summary = RunDirectory(path.parent).summary()
+            if summary.get("status") == "finished":
+                assert ends.setdefault(path.parent.name, summary["provenance"]["ended"]) == summary["provenance"]["ended"]
+    done = subprocess.run(_sweep(disturbed), cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert "6 jobs; 6 finished" in done.stdout and done.stdout.count("skipped") == len(ends)
+    assert _table(disturbed) == _table(undisturbed)
