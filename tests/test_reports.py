@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 
 import pandas as pd
@@ -13,6 +14,7 @@ from infwidth.models import MODELS
 from infwidth.reporting import staleness
 from infwidth.reporting.table import COLUMNS
 from infwidth.tasks import TASKS
+from tests import wandb_files
 from tests.commands import command
 from tests.training.helpers import SMALL, SMALL_WORD2VEC, small
 
@@ -70,7 +72,7 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
         page.count("data:image/png;base64") == 2 * 3  # light and dark
         and "make demo" in page
         and "demo scale" in page
-        and "http" not in page.replace("http-equiv", "")
+        and "http" not in re.sub("data:image/png;base64,[^\"]*", "", page)
     )
 
 
@@ -91,11 +93,33 @@ def test_a_clone_without_the_runs_rebuilds_the_report(reproduced, tmp_path):
         assert (tmp_path / "maml" / name).read_text() == (folder / "maml" / name).read_text(), name
 
 
-def test_wandb_runs_are_kept_offline_beside_the_plain_files(reproduced):
+def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
+    """An offline run read back: its history is metrics.jsonl, its summary the run's, its config the resolved one with commit and data."""
     folder, _, _ = reproduced
-    for run in (folder / "runs/maml").glob("*/summary.json"):
-        assert list(run.parent.glob("wandb/offline-run-*/run-*.wandb"))
-    assert list((folder / "runs/maml/wandb").glob("offline-run-*/run-*.wandb"))  # the report with table and figures
+    runs = sorted((folder / "runs/maml").glob("*/summary.json"))
+    assert len(runs) == 8
+    for path in runs:
+        summary, (file,) = json.loads(path.read_text()), path.parent.glob("wandb/offline-run-*/run-*.wandb")
+        kept = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
+        assert wandb_files.history(file) == kept and kept
+        run = wandb_files.run(file)
+        assert (run.run_group, run.job_type, run.display_name) == ("maml", "train", f"{summary['row']} seed {summary['seed']}")
+        assert {"maml_omniglot", "scale-demo"} <= set(run.tags)
+        config = wandb_files.config(file)
+        assert config["seed"] == summary["seed"] and config["provenance"]["data"]["checksum"] == summary["data"]["checksum"]
+        assert config["provenance"]["commit"] == summary["provenance"]["commit"]
+        last = wandb_files.summary(file)
+        assert {k: last[k] for k in summary["metrics"]} == summary["metrics"]
+
+
+def test_the_wandb_report_holds_table_figures_and_points(reproduced):
+    folder, _, _ = reproduced
+    file = min((folder / "runs/maml/wandb").glob("offline-run-*/run-*.wandb"))
+    assert wandb_files.run(file).job_type == "report"
+    (row,) = wandb_files.history(file)
+    kinds = {key: value["_type"] for key, value in row.items()}
+    assert kinds == {"table": "table-file", "pca_points": "table-file", "accuracy_vs_width": "image-file", "curves": "image-file", "pca": "image-file"}
+    assert row["pca_points"]["ncols"] == 5 and row["table"]["nrows"] == 4
 
 
 def test_damaged_records_are_named(reproduced, tmp_path):

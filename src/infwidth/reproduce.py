@@ -134,7 +134,7 @@ def _reported(chosen: ReproduceConfig, common: dict[str, Any]) -> None:
         print("\n".join(section.notes) + "\n")
     print(f"Table and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
     if common["logger"]["name"] == "wandb":
-        WandbReport(common["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures)
+        WandbReport(common["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures, section.points)
 
 
 @hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")

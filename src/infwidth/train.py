@@ -127,7 +127,8 @@ def _carried_out(
     provenance.reset_peak_memory(device)
     started, outcome = time.time(), {"status": "failed"}
     try:
-        trainer.logger = _logger(chosen, config, directory, identity, label)
+        recorded = {**config, "provenance": {"commit": provenance.commit(), "data": dict(data.manifest)}}
+        trainer.logger = _logger(chosen, recorded, directory, identity, label)
         outcome = trainer.fit()
         if not math.isfinite(outcome["metrics"].get("test/loss", 0.0)):
             # A network that validates at one step of adaptation may still blow up at twenty.

@@ -119,8 +119,11 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
         (output / "accuracy_vs_width.png", f"Accuracy against width, {made}."),
         (output / "curves.png", f"{recipe.curve[0].upper()}{recipe.curve[1:]} by epoch, {made}; bands from the lowest to the highest seed."),
     ]
+    points = None
     if (output / "pca.json").exists():
-        figures.pca(pca.read(output / "pca.json"), f"{recipe.pca_title}\n{made}", output / "pca")
+        panels = pca.read(output / "pca.json")
+        points = pca.points(panels)
+        figures.pca(panels, f"{recipe.pca_title}\n{made}", output / "pca")
         pictures.append(
             (
                 output / "pca.png",
@@ -139,6 +142,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
         notes,
         lists,
         _provenance(found),
+        points,
     )
 
 

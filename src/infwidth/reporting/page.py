@@ -28,7 +28,7 @@ pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6re
 @dataclass(frozen=True)
 class Section:
     """One experiment on the page. figures: paths with what they show; notes: sentences below the table;
-    tables: more of them, with their titles."""
+    tables: more of them, with their titles; points: of the PCA picture, for W&B."""
 
     title: str
     claim: str
@@ -39,6 +39,7 @@ class Section:
     notes: Sequence[str] = field(default_factory=list)
     tables: Sequence[tuple[str, pd.DataFrame]] = field(default_factory=list)
     provenance: str = ""
+    points: pd.DataFrame | None = None
 
 
 SCALE_MARKS = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import silhouette_score
@@ -58,6 +59,16 @@ def from_run(title: str, folder: Path, which: str) -> Panel | None:
             return None
         examples = tuple(z["examples"].tolist()) if "examples" in z else ()
         return panel(title, z[which], z["labels"], tuple(z["names"].tolist()), examples)
+
+
+def points(panels: list[Panel]) -> pd.DataFrame:
+    """All points, a line each: panel, class, example, first and second principal component."""
+    lines = [
+        (p.title, p.names[label], example, *point)
+        for p in panels
+        for point, label, example in zip(p.points.tolist(), p.labels.tolist(), p.examples or [""] * len(p.labels), strict=True)
+    ]
+    return pd.DataFrame(lines, columns=["panel", "class", "example", "component_1", "component_2"])
 
 
 def write(panels: list[Panel], path: Path) -> None:

@@ -49,13 +49,13 @@ class WandbLogger:
 
 
 class WandbReport:
-    """A W&B run of job type 'report' that holds an experiment's table and figures."""
+    """A W&B run of job type 'report' that holds an experiment's table, figures and the points of its PCA."""
 
     def __init__(self, logger: Mapping[str, Any], folder: Path, experiment: str, scale: str):
         self.logger, self.folder, self.experiment, self.scale = logger, folder, experiment, scale
 
-    def log(self, table: pd.DataFrame, figures: Sequence[tuple[Path, str]]) -> None:
-        """table: the table for people; figures: paths of images and their captions."""
+    def log(self, table: pd.DataFrame, figures: Sequence[tuple[Path, str]], points: pd.DataFrame | None = None) -> None:
+        """table: the table for people; figures: paths of images and their captions; points: a line for each point of the PCA."""
         import wandb
 
         run = _started(
@@ -66,6 +66,7 @@ class WandbReport:
             run.log(
                 {
                     "table": wandb.Table(dataframe=table.astype(str)),
+                    **({"pca_points": wandb.Table(dataframe=points)} if points is not None else {}),
                     **{path.stem: wandb.Image(str(path), caption=text) for path, text in figures},
                 }
             )
