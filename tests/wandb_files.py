@@ -32,6 +32,7 @@ def _of_kind(path: Path, kind: str) -> list:
 
 
 def _values(items) -> dict:
+    """Values by key; the parts of an object W&B keeps, such as a table, by keys joined with dots."""
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
