@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
 import hydra
 from omegaconf import DictConfig
@@ -20,7 +19,7 @@ MODELS = {"nngp": "model=nngp_limit", "ntk": "model=ntk_limit", "mu": "model=mu_
 class ExplainConfig:
     """conf/command/explain.yaml"""
 
-    parametrization: Literal["standard", "ntk", "mean_field", "mup"] | None
+    parametrization: str | None
     depth: int = key(at_least=1)
     a: tuple[float, ...] | None
     b: tuple[float, ...] | None
