@@ -2,11 +2,14 @@
 
 import base64
 import html
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from infwidth.reporting.figures import dark_of
 
@@ -17,11 +20,14 @@ body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 16px/1
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.5rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; } td:last-child { white-space: normal; min-width: 9rem; }
 img { max-width: 100%; height: auto; border-radius: 6px; margin: .6rem 0; }
 pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; }
 .scale { background: var(--markpaper); color: var(--mark); padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600; }
-@media print { body { max-width: none; } h2 { break-after: avoid; } img, table { break-inside: avoid; } }
+figure { margin: 0; overflow-x: auto; } nav { margin: 1rem 0; } nav a { margin-right: 1.2rem; } a { color: inherit; }
+@media (max-width: 600px) { th, td { padding: .3rem .45rem; } td:first-child, th:first-child { white-space: normal; min-width: 6.5rem; position: sticky; left: 0; background: var(--paper); }
+  figure img { max-width: none; width: 40rem; } figcaption { position: sticky; left: 0; width: calc(100vw - 2rem); } }
+@media print { figure { overflow: visible; } body { max-width: none; } h2 { break-after: avoid; } img, table { break-inside: avoid; } }
 """
 
 
@@ -63,7 +69,11 @@ def _picture(path: Path, text: str) -> str:
 
 
 def _embedded(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    """A data URI of the image in a palette of 256 colours: a third of the size, and figures have no more."""
+    small = io.BytesIO()
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def _section(section: Section) -> str:
@@ -71,25 +81,30 @@ def _section(section: Section) -> str:
         f'<p><span class="scale">{html.escape(SCALE_MARKS[s])}</span></p>' for s in section.scales if s in SCALE_MARKS
     )
     figures = "".join(
-        f'<figure style="margin:0">{_picture(path, text)}<figcaption class="soft">{html.escape(text)}</figcaption></figure>'
+        f'<figure>{_picture(path, text)}<figcaption class="soft">{html.escape(text)}</figcaption></figure>'
         for path, text in section.figures
     )
     notes = "".join(f'<p class="soft">{html.escape(n)}</p>' for n in section.notes)
     more = "".join(f"<h3>{html.escape(title)}</h3>{_table(frame)}" for title, frame in section.tables)
     return (
-        f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}{more}"
+        f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}{more}'
         f'<p>Made by</p><pre>{html.escape(section.command)}</pre><p class="soft">{html.escape(section.provenance)}</p></section>'
     )
+
+
+def _anchor(section: Section) -> str:
+    return re.sub(r"\W+", "-", section.title.split(":")[0].lower()).strip("-") + f"-{len(section.title)}"
 
 
 def write(path: Path, sections: Sequence[Section]) -> None:
     """Write the page with a section per experiment."""
     body = "".join(map(_section, sections)) or "<p>No experiment has finished runs yet.</p>"
+    links = "".join(f'<a href="#{_anchor(s)}">{html.escape(s.title)}</a>' for s in sections) if len(sections) > 1 else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>infwidth: results</title><style>{STYLE}</style></head><body><h1>infwidth: results</h1>"
         '<p class="soft">Infinitely wide neural networks that learn features, beside the finite networks they are limits of. '
         "Every number comes from run directories; accuracies in per cent, ± is the standard deviation over seeds.</p>"
-        f"{body}</body></html>\n"
+        f"<nav>{links}</nav>{body}</body></html>\n"
     )
