@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report status wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi
+.PHONY: help setup demo test test-slow golden data reproduce-all report status wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -71,3 +71,6 @@ bench-kernels: $(READY) ## kernel matrices beside X X^T (ARGS="--peer PYTHON": a
 
 bench-maml_pi: $(READY) ## a meta-step of the pi-limit beside an ordinary step and episode by episode
 	$(BIN)/python benchmarks/maml_pi.py
+
+bench-sweep: $(READY) ## a sweep of 24 small runs in parallel beside one after another
+	$(BIN)/python benchmarks/sweep.py
