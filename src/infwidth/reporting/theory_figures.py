@@ -159,14 +159,14 @@ def plane(found: pd.DataFrame, path: Path) -> Path:
     order = list(REGIMES)
     updates = sorted(grid["update"].unique())
     with plt.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = plt.subplots(1, len(updates), figsize=(3.9 * len(updates), 3.9), sharey=True)
+        figure, axes = plt.subplots(1, len(updates), figsize=(3.6 * len(updates), 3.9), sharey=True)
         for ax, update in zip(np.atleast_1d(axes), updates, strict=True):
             part = grid[grid["update"] == update].pivot(index="c", columns="readout", values="regime").map(order.index)
             ax.pcolormesh(part.columns, part.index, part.to_numpy(), cmap=ListedColormap(list(REGIMES.values())), vmin=-0.5, vmax=len(order) - 0.5, shading="nearest", rasterized=True)
             here = named[named["update"] == update] if update in set(named["update"]) else named[:0]
             for (readout, c), group in here.groupby(["readout", "c"]):
                 ax.plot(readout, c, "o", color="black", ms=7, mec="white")
-                ax.annotate(" and ".join(group.name), (readout, c), xytext=(6, 7), textcoords="offset points", fontsize=9, color="black")
+                ax.annotate(" and\n".join(group.name), (readout, c), xytext=(-6, 6) if readout >= 1 else (4, 8), textcoords="offset points", ha="right" if readout >= 1 else "left", fontsize=8)
             ax.set(xlabel="a + b of the readout", title=f"2a + c of the readout = {update:g}")
         np.atleast_1d(axes)[0].set_ylabel("c (hidden layers scaled as in μP)")
         figure.tight_layout()
