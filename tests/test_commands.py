@@ -39,7 +39,7 @@ def test_published_rows_compose_at_every_scale(row):
 
 
 def test_rows_recipes_and_paper_numbers_name_the_same_rows():
-    for folder in (p for p in (REPOSITORY / "experiments").glob("*") if p.is_dir()):
+    for folder in (p.parent for p in (REPOSITORY / "experiments").glob("*/paper.csv")):
         recipe = read_recipe(folder)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
@@ -78,7 +78,9 @@ def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):
         "parametrization=mup,ntk",
         "seed=0,1",
         folder=tmp_path,
+        check=False,
     )
+    assert done.returncode == 1 and "12 jobs; 8 finished, 0 diverged, 4 failed" in done.stdout
     assert done.stderr.count("error: model.width is 0") == 4 and done.stdout.count("test accuracy") == 8
     done = command("report", "name=sweep", f"paths.results={tmp_path}/results")
     table = pd.read_csv(tmp_path / "results/sweep/table.csv")
@@ -179,3 +181,16 @@ def test_wandb_that_cannot_start_is_a_sentence(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
     with pytest.raises(ConfigError, match="it becomes a folder"):
         train.run({**small(tmp_path), "name": name})
+
+
+@pytest.mark.parametrize(
+    "overrides, said",
+    [
+        (["task.name=words"], "task.name is 'words'; choose one of: maml_omniglot"),
+        (["model.name=deep"], "model.name is 'deep'; choose one of: finite"),
+        (["task=cifar10", "model=pi_limit", "parametrization=ntk"], "model=pi_limit is what it is in one parametrization only, not in parametrization=ntk"),
+    ],
+)
+def test_unknown_names_and_a_parametrization_that_a_model_cannot_take(overrides, said, tmp_path):
+    done = command("train", "scale=demo", "logger=none", *overrides, folder=tmp_path, check=False)
+    assert done.returncode == 2 and said in done.stderr and not (tmp_path / "results" / "runs").exists()

@@ -162,6 +162,7 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
         "src/infwidth/reporting/table.py": "1\n",
         "conf/task/word2vec.yaml": "a: 1\n",
         "conf/settings/cifar10.yaml": "a: 1\n",
+        "conf/settings/maml_pi_mu_limit.yaml": "a: 1\n",
         "conf/experiment/word2vec/a.yaml": "a: 1\n",
     }
 
@@ -184,9 +185,11 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
         "src/infwidth/reporting/table.py": "2\n",
         "conf/task/word2vec.yaml": "a: 1  # why\n",
         "conf/settings/cifar10.yaml": "a: 2\n",
+        "conf/settings/maml_pi_mu_limit.yaml": "a: 2\n",
     }
     write(harmless)
     assert not outdated(first) and outdated(first + "+") and outdated("0123456789")
+    assert outdated(first, task="maml_omniglot", experiment="maml_pi") and not outdated(first, task="maml_omniglot", experiment="maml")
     assert outdated(first, model="pi_limit") and outdated(first, task="cifar10", experiment="cifar10")
     for path, text in (
         ("conf/task/word2vec.yaml", "a: 2\n"),
@@ -207,6 +210,7 @@ def test_staleness_knows_all_models_and_tasks():
     for name in MODELS:
         assert "src/infwidth/models/contract.py" in staleness._reached(name, staleness.ROOT)
     assert "src/infwidth/models/pi.py" not in staleness._reached("finite", staleness.ROOT)
+    assert set(staleness.CONFIGS) == {p.stem for p in (staleness.ROOT / "conf/task").glob("*.yaml")} and set(staleness.CONFIGS.values()) == set(TASKS)
     for package in staleness.PACKAGES.values():
         assert (staleness.ROOT / "src/infwidth/tasks" / package).is_dir()
 

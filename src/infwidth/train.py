@@ -21,11 +21,11 @@ from infwidth.config import key, load
 from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
-from infwidth.models import Shape, build_model, largest_fitting, predicted_bytes, predicted_work, resolved_parametrization
+from infwidth.models import AUTO, MODELS, Shape, build_model, largest_fitting, predicted_bytes, predicted_work, resolved_parametrization
 from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
 from infwidth.sweeps import Note, threads_of_job
-from infwidth.tasks import build_task, not_deciding
+from infwidth.tasks import TASKS, build_task, not_deciding
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints, prediction, provenance
 from infwidth.training.logging import NoLogger, WandbLogger
@@ -81,6 +81,7 @@ def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda fol
 
     Raises InfwidthError for everything a user can mend, and Interrupted when asked to stop, with the state saved.
     """
+    _require_known(config)
     chosen = load(RunConfig, config, "")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", chosen.name):
         raise ConfigError(
@@ -117,6 +118,16 @@ def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda fol
         predicted = _predicted(chosen, task, shape, device, dtype)
         directory.create(config)
         return _carried_out(chosen, config, data, trainer, device, predicted)
+
+
+def _require_known(config: Mapping[str, Any]) -> None:
+    """ConfigError for a task or model that is not registered, and for a parametrization that a model of its own cannot take."""
+    for part, known, where in (("task", TASKS, "TASKS of tasks/__init__.py"), ("model", MODELS, "MODELS of models/__init__.py"), ("model", AUTO, "AUTO of models/__init__.py")):
+        if config[part].get("name") not in known:
+            raise ConfigError(f"{part}.name is {config[part].get('name')!r}; choose one of: {', '.join(known)} (a new one is entered in {where}).")
+    model, asked = config["model"]["name"], config["parametrization"].get("name")
+    if getattr(MODELS[model], "own_parametrization", False) and asked not in ("auto", AUTO[model]):
+        raise ConfigError(f"model={model} is what it is in one parametrization only, not in parametrization={asked}; use parametrization=auto, or model=finite for a choice.")
 
 
 def _carried_out(
@@ -314,6 +325,7 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
         if config["trainer"]["threads"] is None:
             config = {**config, "trainer": {**config["trainer"], "threads": threads_of_job(hydra_config.launcher)}}
         note.write()
+        _require_known(config)
         run(_named_apart(config, overrides), lambda folder: note.write(run=str(folder), started=time.time()))
     except Interrupted:
         raise
@@ -330,6 +342,7 @@ def main(config: DictConfig) -> None:
         if hydra_config.mode == RunMode.MULTIRUN:
             _job_of_sweep(plain(config), hydra_config)
         else:
+            _require_known(config)
             run(_named_apart(plain(config), hydra_config.overrides.task))
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)

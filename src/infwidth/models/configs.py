@@ -258,6 +258,7 @@ class PiConfig:
         return Factors(self.alpha_1, self.alpha_out, self.beta, beta_readout, *multipliers, self.decay_follows_multipliers)
 
     grows_with = "inputs"
+    own_parametrization = True
 
     def limit(self, shape: Shape, generator: torch.Generator, dtype: torch.dtype, storage: torch.dtype | None = None) -> PiLimit:
         if shape.bags:

@@ -90,7 +90,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
     data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
     drawn = {row: runs for (row, s, d), runs in behind.items() if (s, d) == (scale, data)}
     if stale:
-        notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones.")
+        notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones, or with changes that were not committed.")
     made = f"{scale} scale, {data}"
     notes += _order(recipe, drawn, labels, made, output)
     notes += _panel_table(recipe, drawn, output)

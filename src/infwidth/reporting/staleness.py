@@ -25,6 +25,9 @@ MODULES = {
 PACKAGES = {"maml_omniglot": "maml", "word2vec": "word2vec", "cifar10": "images"}
 """The folders of the tasks."""
 
+CONFIGS = {"maml_omniglot": "maml_omniglot", "maml_pi": "maml_omniglot", "word2vec": "word2vec", "cifar10": "cifar10"}
+"""The files of conf/task, by which settings are named, and the task that each configures."""
+
 REGISTRIES = ("src/infwidth/models/__init__.py", "src/infwidth/models/configs.py", "src/infwidth/tasks/__init__.py")
 """Where a new family or task is entered: what is added there changes nothing for those that were there."""
 
@@ -98,8 +101,10 @@ def _concerns(path: str, task: str, model: str, experiment: str, root: Path) -> 
         return parts[3] == PACKAGES.get(task, parts[3])
     if path.startswith("conf/experiment/"):
         return parts[2] == experiment
-    if path.startswith(("conf/settings/", "conf/task/")) and any(parts[2].startswith(other) for other in PACKAGES if other != task):
-        return False
+    if path.startswith(("conf/settings/", "conf/task/")):
+        owner = next((name for name in CONFIGS if parts[2].startswith(name)), None)
+        if owner is not None and (CONFIGS[owner] != task or (owner == "maml_pi") != (experiment == "maml_pi")):
+            return False
     if path.startswith("conf/settings/"):
         return model in parts[2] or not any(name in parts[2] for name in MODULES)
     if path.startswith("conf/model/"):

@@ -107,7 +107,7 @@ def report(name: str, title: str, claim: str, results: Path, outdated: Callable[
     measurements.keep(found, output)
     shown, notes = exponents(checks), _sentences(checks, found)
     if any(outdated(m.provenance["commit"]) for m in found.values()):
-        notes.append("† measured by a commit whose theory or models differ from the present ones.")
+        notes.append("† measured by a commit whose theory or models differ from the present ones, or with changes that were not committed.")
         shown = shown.assign(parametrization=shown.parametrization + " †")
     (output / "table.md").write_text(f"# {title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")
     pictures = theory_figures.draw(checks, {part: m.table for part, m in found.items()}, output)
