@@ -30,7 +30,7 @@ demo: $(READY) ## everything on embedded data in minutes: results/demo/index.htm
 	for experiment in maml word2vec cifar10 maml_pi theory; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
 
 test: $(READY) ## the default tests, under 5 minutes
-	$(BIN)/python -m pytest -q -m "not slow and not realdata"
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not slow and not realdata"
 
 test-slow: $(READY) ## statistics over many draws, and real data where DATA_MIRROR has it
 	$(BIN)/python -m pytest -q -m "slow or realdata"

@@ -304,6 +304,7 @@ NOT_A_VARIATION = {
 
 def _named_apart(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A published row with other hyperparameters is a run of your own: it must not stand in the row's table."""
+    _require_known(config)
     keys = [o.split("=", 1)[0].lstrip("+~") for o in overrides]
     same = NOT_A_VARIATION | {f"task.{k}" for k in not_deciding(config["task"])}
     varied = [k for k in keys if k not in same and k.split(".")[0] not in ("logger", "paths")]
@@ -325,7 +326,6 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
         if config["trainer"]["threads"] is None:
             config = {**config, "trainer": {**config["trainer"], "threads": threads_of_job(hydra_config.launcher)}}
         note.write()
-        _require_known(config)
         run(_named_apart(config, overrides), lambda folder: note.write(run=str(folder), started=time.time()))
     except Interrupted:
         raise
@@ -342,7 +342,6 @@ def main(config: DictConfig) -> None:
         if hydra_config.mode == RunMode.MULTIRUN:
             _job_of_sweep(plain(config), hydra_config)
         else:
-            _require_known(config)
             run(_named_apart(plain(config), hydra_config.overrides.task))
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)
