@@ -1,6 +1,6 @@
 """A sweep of 24 small runs with joblib's two workers against the same jobs one after another, one thread each, start-up included.
 
-    python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=cifar10_learning_rates scale=demo)
+    python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=maml_widths scale=demo)
 """
 
 import os
@@ -12,7 +12,7 @@ import time
 
 from common import heading, options, written
 
-DEFAULT = ["sweep=cifar10_learning_rates", "scale=demo", "trainer.epochs=40", "logger=none", "trainer.progress=false"]
+DEFAULT = ["sweep=maml_widths", "scale=demo", "logger=none", "trainer.progress=false"]
 LAUNCHERS = {"sequential": ["trainer.threads=1"], "joblib, 2 workers": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]}
 
 
