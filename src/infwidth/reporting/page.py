@@ -20,7 +20,7 @@ body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 16px/1
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.5rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; } td:last-child { white-space: normal; min-width: 9rem; }
+th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; } td:last-child, th:last-child { white-space: normal; min-width: 9rem; }
 img { max-width: 100%; height: auto; border-radius: 6px; margin: .6rem 0; }
 pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; }
 .scale { background: var(--markpaper); color: var(--mark); padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600; }
