@@ -159,6 +159,7 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
         "src/infwidth/models/pi.py": "x = 1\n",
         "src/infwidth/models/configs.py": "class A:\n    x: int = 1\n\nMODELS = {'a': A}\n",
         "src/infwidth/tasks/images/task.py": "x = 1\n",
+        "src/infwidth/tasks/word2vec/task.py": "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 1\n",
         "src/infwidth/reporting/table.py": "1\n",
         "conf/task/word2vec.yaml": "a: 1\n",
         "conf/settings/cifar10.yaml": "a: 1\n",
@@ -182,6 +183,7 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
         "src/infwidth/models/new.py": "x = 2\n",
         "src/infwidth/models/configs.py": "class A:\n    x: int = 1\n    y: int = 2\n\nclass B:\n    pass\n\nMODELS = {'a': A, 'b': B}\n",
         "src/infwidth/tasks/images/task.py": "x = 2\n",
+        "src/infwidth/tasks/word2vec/task.py": "class T:\n    def check(self):\n        return 2\n\n    def step(self):\n        return 1\n",
         "src/infwidth/reporting/table.py": "2\n",
         "conf/task/word2vec.yaml": "a: 1  # why\n",
         "conf/settings/cifar10.yaml": "a: 2\n",
@@ -196,6 +198,7 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
         ("src/infwidth/models/contract.py", "x = 2\n"),
         ("src/infwidth/models/configs.py", "class A:\n    x: int = 3\n\nMODELS = {'a': A}\n"),
         ("conf/experiment/word2vec/a.yaml", "a: 2\n"),
+        ("src/infwidth/tasks/word2vec/task.py", "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 2\n"),
     ):
         write({path: text})
         assert outdated(first), path

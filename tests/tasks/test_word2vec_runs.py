@@ -56,9 +56,9 @@ def test_minibatches_that_would_diverge_are_refused():
         task().check(0.1)
     task().check(0.08)
     task(shared_negatives=7).check(0.1)
-    with pytest.raises(ConfigError, match="shared_negatives=None are too large for trainer.learning_rate=0.6"):
-        task(shared_negatives=None).check(0.6)
-    task(shared_negatives=None).check(0.5)
+    with pytest.raises(ConfigError, match="shared_negatives=None are too large for trainer.learning_rate=0.4"):
+        task(shared_negatives=None).check(0.4)
+    task(shared_negatives=None).check(0.36)
     task(most_summed=None).check(10)
 
 

@@ -32,6 +32,10 @@ REGISTRIES = ("src/infwidth/models/__init__.py", "src/infwidth/models/configs.py
 """Where a new family or task is entered: what is added there changes nothing for those that were there."""
 
 
+REFUSING = ("check", "remedy")
+"""Methods that refuse a config or word a refusal: they stop a run, and change no number of one that goes on."""
+
+
 def _git(*arguments: str, root: Path) -> str | None:
     try:
         done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
@@ -41,10 +45,14 @@ def _git(*arguments: str, root: Path) -> str | None:
 
 
 def _meaning(path: str, text: str) -> object:
-    """A file's content without comments and docstrings."""
+    """A file's content without comments, docstrings and what only refuses."""
     if not path.endswith(".py"):
         return yaml.safe_load(text)
-    return ast.dump(_undocumented(ast.parse(text)))
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [n for n in node.body if not (isinstance(n, ast.FunctionDef) and n.name in REFUSING)] or [ast.Pass()]
+    return ast.dump(_undocumented(tree))
 
 
 def _survives(before: str, now: str) -> bool:

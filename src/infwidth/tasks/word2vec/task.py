@@ -98,10 +98,11 @@ class Word2Vec(Task):
         One shared negative adds up the gradients of all B positions, negatives/shared_negatives each. Both layers move by
         steps that grow with the rate, so what this overshoots by grows with the rate's square. Training followed sequential SGD as
         long as rate^2 * B * negatives/shared_negatives <= 0.125: at 0.2 one seed in six loses its way for some thousand
-        minibatches, at 0.25 every second one does. And, however negatives are drawn, as long as rate^2 * B <= 4.
+        minibatches, at 0.25 every second one does. And, however negatives are drawn, as long as rate^2 * B <= 2: at 2.5 two seeds in
+        six lost theirs.
         """
         config = self.config
-        summed = max(self.positions * config.negatives / (config.shared_negatives or torch.inf), self.positions / 32)
+        summed = max(self.positions * config.negatives / (config.shared_negatives or torch.inf), self.positions / 16)
         if config.most_summed is not None and learning_rate**2 * summed > config.most_summed:
             raise ConfigError(
                 f"minibatches of task.words_per_step={config.words_per_step} ({self.positions:.0f} positions) with task.shared_negatives={config.shared_negatives} "
