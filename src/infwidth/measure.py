@@ -1,6 +1,5 @@
 """An experiment that is made of measurements instead of training runs: carry out those that are missing. Used by infwidth.reproduce."""
 
-import datetime
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,9 +31,6 @@ def carry_out(parts: Sequence[Part], scale: str, folder: Path, force: bool) -> N
             seconds = time.monotonic() - started
             directory.write_summary({
                 "id": identity, "part": part.name, "status": "finished", "scales": [scale], "deciding": part.deciding,
-                "provenance": {
-                    "commit": provenance.commit(), "hardware": provenance.hardware(torch.device("cpu")), "versions": provenance.versions(),
-                    "wall_seconds": round(seconds, 2), "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                },
+                "provenance": provenance.of_run(torch.device("cpu"), seconds),
             })  # fmt: skip
             print(f"{part.name}: measured in {seconds:.0f} s, {directory.path} [{i + 1}/{len(parts)}]", flush=True)

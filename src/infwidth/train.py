@@ -1,6 +1,5 @@
 """One run: `python -m infwidth.train task=maml_omniglot model=mu_limit`. Every key is documented in conf/."""
 
-import datetime
 import math
 import re
 import sys
@@ -161,11 +160,7 @@ def _carried_out(
             "id": identity, "name": chosen.name, "row": chosen.row, "seed": chosen.seed, "scale": chosen.scale, **outcome, "predicted": predicted,
             "parametrization": resolved_parametrization(chosen.model, chosen.parametrization),
             "data": {"name": data.manifest["name"], "label": data.manifest["label"], "checksum": data.checksum},
-            "provenance": {
-                "commit": provenance.commit(), "hardware": provenance.hardware(device), "versions": provenance.versions(),
-                "wall_seconds": round(time.time() - started, 2), "peak_memory_bytes": provenance.peak_memory_bytes(device),
-                "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            },
+            "provenance": provenance.of_run(device, time.time() - started),
         }  # fmt: skip
         directory.write_summary(summary)
     directory.forget_progress()

@@ -85,7 +85,7 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
     table.write_csv(built, output / "table.csv")
     stale = {(r.row, r.commit) for r in found if outdated(r.commit, r.config["task"]["name"], r.config["model"]["name"], name)}
     shown = table.display(built, labels, set(paper.data), stale, recipe.columns)
-    scales = sorted({s for r in found for s in r.scale.split()}, key=["demo", "cpu", "paper"].index)
+    scales = sorted({s for r in found for s in r.scale.split()}, key=records.SCALES.index)
     scale = scales[-1]
     data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
     drawn = {row: runs for (row, s, d), runs in behind.items() if (s, d) == (scale, data)}

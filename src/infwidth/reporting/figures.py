@@ -54,7 +54,7 @@ def dark_of(png: Path) -> Path:
 def _darken(figure) -> None:
     """Make what is black or dark grey light, unless it lies on a filled map, and backgrounds dark."""
     figure.set_facecolor(DARK["paper"])
-    on_maps = {id(child) for ax in figure.axes if ax.collections and any(isinstance(c, QuadMesh) for c in ax.collections) for child in (*ax.texts, *ax.lines)}
+    on_maps = {id(child) for ax in figure.axes if any(isinstance(c, QuadMesh) for c in ax.collections) for child in (*ax.texts, *ax.lines)}
     for ax in figure.axes:
         ax.set_facecolor(DARK["paper"])
         ax.tick_params(colors=DARK["ink"], which="both")

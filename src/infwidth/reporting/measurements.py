@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from infwidth.errors import DataError
+from infwidth.reporting.records import SCALES
 
 MEASUREMENTS, KEPT = "measurements.csv", "measurements.json"
-SCALES = ("demo", "cpu", "paper")
 
 
 @dataclass(frozen=True)

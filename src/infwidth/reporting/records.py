@@ -14,6 +14,9 @@ from infwidth.errors import DataError
 RUNS_CSV = "runs.csv"
 ENDED = ("finished", "diverged")
 DECIDING = ("task", "model", "parametrization", "trainer", "data")
+SCALES = ("demo", "cpu", "paper")
+"""From the smallest to the published one."""
+
 NOT_DECIDING = {
     "trainer": {"checkpoint_every", "progress", "device", "threads"},
     "task": {"neighbours_of", "embeddings", "embedding_rank"},

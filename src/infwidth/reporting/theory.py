@@ -11,6 +11,8 @@ from infwidth.errors import DataError
 from infwidth.reporting import measurements, table, theory_figures
 from infwidth.reporting.measurements import Measurement
 from infwidth.reporting.page import Section
+from infwidth.reporting.records import SCALES
+from infwidth.reporting.theory_figures import slopes
 
 TOLERANCE = 0.05
 """A measured exponent agrees with the predicted one within this, or if its 95 % interval holds it."""
@@ -55,13 +57,6 @@ def best_rates(rates: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
     for (name, width), group in rates.groupby(["parametrization", "width"], sort=False):
         found.setdefault(name, []).append((int(width), float(group.rate[group.loss.idxmin()])))
     return found
-
-
-def slopes(distances: pd.DataFrame) -> dict[tuple[str, int], float]:
-    """By limit and number of steps, the slope of the log of the distance against the log of the width."""
-    return {
-        key: float(np.polyfit(np.log2(group.width), np.log2(group.distance), 1)[0]) for key, group in distances.groupby(["limit", "steps"], sort=False)
-    }
 
 
 def _sentences(checks: pd.DataFrame, found: Mapping[str, Measurement]) -> list[str]:
@@ -111,7 +106,7 @@ def report(name: str, title: str, claim: str, results: Path, outdated: Callable[
         shown = shown.assign(parametrization=shown.parametrization + " †")
     (output / "table.md").write_text(f"# {title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")
     pictures = theory_figures.draw(checks, {part: m.table for part, m in found.items()}, output)
-    scales = sorted({m.scale for m in found.values()}, key=measurements.SCALES.index)
+    scales = sorted({m.scale for m in found.values()}, key=SCALES.index)
     command = "make demo" if scales == ["demo"] else f"make reproduce-{name} SCALE={scales[-1]}"
     return Section(title, claim, command, shown, [s for s in scales if s == "demo"], pictures, notes, (), _provenance(found))
 

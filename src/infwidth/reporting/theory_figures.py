@@ -21,6 +21,13 @@ LARGEST = 1e8
 """Beyond it a quantity has blown up and leaves the figure."""
 
 
+def slopes(distances: pd.DataFrame) -> dict[tuple[str, int], float]:
+    """By limit and number of steps, the slope of the log of the distance against the log of the width."""
+    return {
+        key: float(np.polyfit(np.log2(group.width), np.log2(group.distance), 1)[0]) for key, group in distances.groupby(["limit", "steps"], sort=False)
+    }
+
+
 def draw(checks: pd.DataFrame, parts: Mapping[str, pd.DataFrame], output: Path) -> list[tuple[Path, str]]:
     """All figures that there are measurements for; paths of the images and what they show."""
     pictures = [(coordinate_check(checks, output / "coordinate_check"), "Typical size of each quantity against the width; dotted: the predicted slope.")]
@@ -108,15 +115,14 @@ def dichotomy(found: pd.DataFrame, path: Path) -> Path:
 
 def convergence(found: pd.DataFrame, path: Path) -> Path:
     """Distance to the limit against the width, before and during training, beside how far the limit itself moves."""
-    limits = list(dict.fromkeys(found.limit))
+    limits, fitted = list(dict.fromkeys(found.limit)), slopes(found)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(limits), figsize=(4.6 * len(limits), 3.8))
         for ax, limit in zip(np.atleast_1d(axes), limits, strict=True):
             part = found[found.limit == limit]
             for i, (steps, group) in enumerate(part.groupby("steps")):
-                slope = np.polyfit(np.log2(group.width), np.log2(group.distance), 1)[0]
                 when = "at initialisation" if steps == 0 else f"after {steps} steps"
-                ax.plot(group.width, group.distance, MARKERS[i % 4] + "-", color=COLOURS[i], label=f"{when}: slope {slope:.2f}")
+                ax.plot(group.width, group.distance, MARKERS[i % 4] + "-", color=COLOURS[i], label=f"{when}: slope {fitted[limit, steps]:.2f}")
             first = part[part.steps == part.steps.max()]
             ax.plot(first.width, first.distance.iloc[0] * (first.width / first.width.iloc[0]) ** -0.5, ":", color="grey", label="slope −1/2")
             ax.axhline(part.limit_moves.max(), color="black", lw=1, ls="--", label="how far the limit itself moves")

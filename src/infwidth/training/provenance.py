@@ -1,11 +1,13 @@
 """Where a number came from: commit, package versions, hardware, memory."""
 
+import datetime
 import os
 import platform
 import resource
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,6 +56,14 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             pass
     return found
+
+
+def of_run(device: torch.device, seconds: float) -> dict[str, Any]:
+    """What a run or measurement that has just ended keeps of where it came from."""
+    return {
+        "commit": commit(), "hardware": hardware(device), "versions": versions(), "wall_seconds": round(seconds, 2), "peak_memory_bytes": peak_memory_bytes(device),
+        "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }  # fmt: skip
 
 
 def reset_peak_memory(device: torch.device) -> None:
