@@ -21,7 +21,11 @@ from infwidth.models.deep_kernels import DeepKernel
 from infwidth.seeding import stream
 
 INPUTS = 3072
-KERNELS = {"NNGP": DeepKernel(2), "NTK": DeepKernel(2, tangent=True), "NTK as published": DeepKernel(2, tangent=True, published=True)}
+KERNELS = {
+    "NNGP": DeepKernel(2),
+    "NTK": DeepKernel(2, tangent=True),
+    "NTK as published": DeepKernel(2, tangent=True, published=True),
+}
 PEER_IMAGES = 2000
 
 PEER = """
@@ -47,7 +51,9 @@ print(json.dumps(found))
 
 def matrix_of(kernel, x):
     rows, scales = kernel.prepared(x)
-    return ridge.matrix(lambda i, j: kernel.tile(rows[i] @ rows[j].mT, [s[i] for s in scales], [s[j] for s in scales]), len(x), x)
+    return ridge.matrix(
+        lambda i, j: kernel.tile(rows[i] @ rows[j].mT, [s[i] for s in scales], [s[j] for s in scales]), len(x), x
+    )
 
 
 def timed(work):
@@ -76,13 +82,24 @@ def main():
         print(f"{name:>17}: {statistics.median(series):.2f} s, {ratio:.2f} times the product X X^T")
     if arguments.peer:
         small = x[:PEER_IMAGES]
-        theirs = json.loads(subprocess.run([arguments.peer, "-c", PEER, str(PEER_IMAGES), str(arguments.rounds)], check=True, capture_output=True, text=True).stdout)
+        theirs = json.loads(
+            subprocess.run(
+                [arguments.peer, "-c", PEER, str(PEER_IMAGES), str(arguments.rounds)],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
         found["neural_tangents"] = {}
         for name, get in (("NNGP", "nngp"), ("NTK", "ntk")):
             matrix_of(KERNELS[name], small)
-            ours = statistics.median(timed(lambda name=name: matrix_of(KERNELS[name], small)) for _ in range(arguments.rounds))
+            ours = statistics.median(
+                timed(lambda name=name: matrix_of(KERNELS[name], small)) for _ in range(arguments.rounds)
+            )
             found["neural_tangents"][name] = {"images": PEER_IMAGES, "ours_seconds": ours, "seconds": theirs[get]}
-            print(f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times")
+            print(
+                f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times"
+            )
     written(found, arguments.json)
 
 

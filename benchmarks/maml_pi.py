@@ -29,7 +29,9 @@ def few_shot(rows):
     A1 = torch.randn(INPUTS, RANK, generator=stream("A1")) / INPUTS**0.5
     readout = GrowingLayer(torch.zeros(1, WAYS), torch.eye(1, RANK), torch.zeros(1), torch.float32)
     biases = [torch.zeros(RANK), torch.zeros(RANK), torch.zeros(WAYS)]
-    return PiLimit(A1, [net.layers[0], readout], biases, Factors(1.0, 1.0, 1.414, 0.0, 0.4, 0.0, 1.0), readout_in_norm=False)
+    return PiLimit(
+        A1, [net.layers[0], readout], biases, Factors(1.0, 1.0, 1.414, 0.0, 0.4, 0.0, 1.0), readout_in_norm=False
+    )
 
 
 def applied(net, update):
@@ -84,7 +86,10 @@ def main():
             work()
             times.setdefault(name, []).append(time.perf_counter() - begin)
     median = {name: statistics.median(series) for name, series in times.items()}
-    ratios = {name: statistics.median(t / m for t, m in zip(times[name], times["meta_step"], strict=True)) for name in ("episode_by_episode", "ordinary_step")}
+    ratios = {
+        name: statistics.median(t / m for t, m in zip(times[name], times["meta_step"], strict=True))
+        for name in ("episode_by_episode", "ordinary_step")
+    }
     found = {**heading(arguments.rounds), "rows": arguments.rows, "seconds": median, "over_meta_step": ratios}
     print(
         f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: {1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "

@@ -82,7 +82,12 @@ def case(rows, batch, storage, rounds):
     peak = provenance.peak_memory_bytes(device)
     g = torch.randn(batch, RANK, generator=stream("g"))
     # All (M, r) arrays in turn, as a step meets them: one alone would stay in a cache that the three do not fit.
-    arrays_of = [torch.cat([t[i] for t in layer.tiles()]).float() for layer in net.layers for i in (0, 1) if i or layer.outputs == RANK]
+    arrays_of = [
+        torch.cat([t[i] for t in layer.tiles()]).float()
+        for layer in net.layers
+        for i in (0, 1)
+        if i or layer.outputs == RANK
+    ]
     turned = [a.mT.contiguous() for a in arrays_of]
     layouts = [lambda: [g @ a.mT for a in arrays_of], lambda: [g @ a for a in turned]]
     times = {"step": [], "unit": []}
@@ -113,9 +118,21 @@ def storage_error(epochs):
     """Accuracy, and test outputs beside float32's, of whole training runs on digits."""
     found, reference = [], None
     for storage in ("float32", "bfloat16", "float16"):
-        config = composed("train", ["task=cifar10", "model=pi_limit", "scale=demo", f"trainer.epochs={epochs}", "model.rank=64", f"model.storage={storage}"])
+        config = composed(
+            "train",
+            [
+                "task=cifar10",
+                "model=pi_limit",
+                "scale=demo",
+                f"trainer.epochs={epochs}",
+                "model.rank=64",
+                f"model.storage={storage}",
+            ],
+        )
         task = build_task(config["task"], obtain(config["data"]), 0, torch.device("cpu"), torch.float32)
-        net = build_model(config["model"], config["parametrization"], Shape(task.inputs, task.outputs), stream(0, "model"))
+        net = build_model(
+            config["model"], config["parametrization"], Shape(task.inputs, task.outputs), stream(0, "model")
+        )
         for epoch in range(epochs):
             for batch in task.batches(epoch):
                 trained_step(net, task, batch, config["trainer"])
@@ -145,13 +162,24 @@ def main():
     if arguments.storage_error:
         found["storage_error"] = storage_error(20)
         for f in found["storage_error"]:
-            print(f"{f['storage']:>8}, {f['rows']} rows: accuracy {f['accuracy']:.2f} %, outputs off by {100 * f['relative_error']:.2f} %, {f['same_predictions']:.1f} % of predictions the same")
+            print(
+                f"{f['storage']:>8}, {f['rows']} rows: accuracy {f['accuracy']:.2f} %, outputs off by {100 * f['relative_error']:.2f} %, {f['same_predictions']:.1f} % of predictions the same"
+            )
     else:
         found["steps"] = []
         for storage in STORAGES:
             for batch in arguments.batches:
                 for rows in arguments.rows:
-                    command = [sys.executable, __file__, "--rounds", str(arguments.rounds), "--case", str(rows), str(batch), storage]
+                    command = [
+                        sys.executable,
+                        __file__,
+                        "--rounds",
+                        str(arguments.rounds),
+                        "--case",
+                        str(rows),
+                        str(batch),
+                        storage,
+                    ]
                     f = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                     found["steps"].append(f)
                     print(

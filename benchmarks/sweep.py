@@ -1,6 +1,6 @@
 """A sweep of 24 small runs with joblib's two workers against the same jobs one after another, one thread each, start-up included.
 
-    python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=maml_widths scale=demo)
+python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=maml_widths scale=demo)
 """
 
 import os
@@ -13,7 +13,10 @@ import time
 from common import heading, options, written
 
 DEFAULT = ["sweep=maml_widths", "scale=demo", "logger=none", "trainer.progress=false"]
-LAUNCHERS = {"sequential": ["trainer.threads=1"], "joblib, 2 workers": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]}
+LAUNCHERS = {
+    "sequential": ["trainer.threads=1"],
+    "joblib, 2 workers": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+}
 
 
 def seconds_of(overrides: list[str]) -> tuple[float, str]:
@@ -21,8 +24,12 @@ def seconds_of(overrides: list[str]) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         command = [sys.executable, "-m", "infwidth.train", *overrides, f"paths.results={folder}"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        return time.monotonic() - started, next(line for line in done.stdout.splitlines() if " jobs; " in line).split(": ", 1)[1]
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        return time.monotonic() - started, next(line for line in done.stdout.splitlines() if " jobs; " in line).split(
+            ": ", 1
+        )[1]
 
 
 def main():
@@ -39,7 +46,9 @@ def main():
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     sequential, parallel = medians.values()
     print(f"\njoblib is {sequential / parallel:.2f} times as fast")
-    written({**found, "overrides": arguments.overrides, "seconds": medians, "ratio": sequential / parallel}, arguments.json)
+    written(
+        {**found, "overrides": arguments.overrides, "seconds": medians, "ratio": sequential / parallel}, arguments.json
+    )
 
 
 if __name__ == "__main__":

@@ -37,14 +37,22 @@ STEPS = 60
 
 
 def task_on(min_count, size=None, **keys):
-    corpus = {"name": "simple8", "min_count": min_count, "bytes": size, "root": "data", "mirror": os.environ.get("DATA_MIRROR")}
+    corpus = {
+        "name": "simple8",
+        "min_count": min_count,
+        "bytes": size,
+        "root": "data",
+        "mirror": os.environ.get("DATA_MIRROR"),
+    }
     return build_task({**TASK, **keys}, obtain(corpus), 0, torch.device("cpu"), torch.float32)
 
 
 def network(width, words):
     if width is None:
         return linear.mu_limit(words, words, 1.0, 0.0, 0.0, bags=True)
-    return linear.finite(width, words, words, 1.0, 0.0, 0.0, named("mup", 1), stream("benchmark"), torch.float32, "uniform", bags=True)
+    return linear.finite(
+        width, words, words, 1.0, 0.0, 0.0, named("mup", 1), stream("benchmark"), torch.float32, "uniform", bags=True
+    )
 
 
 def whole_step(task, net, batches):
@@ -133,7 +141,18 @@ def beside_gensim(task, width, words, rounds):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "sentences"
             path.write_text("\n".join(map(" ".join, sentences)) + "\n")
-            peer = Word2Vec(vector_size=width, window=8, sg=0, cbow_mean=1, negative=25, sample=1e-4, alpha=RATE, workers=2, min_count=1, seed=r)
+            peer = Word2Vec(
+                vector_size=width,
+                window=8,
+                sg=0,
+                cbow_mean=1,
+                negative=25,
+                sample=1e-4,
+                alpha=RATE,
+                workers=2,
+                min_count=1,
+                seed=r,
+            )
             peer.build_vocab_from_freq(counts)
             begin = time.perf_counter()
             peer.train(corpus_file=str(path), total_words=words, total_examples=len(sentences), epochs=1)
@@ -161,7 +180,9 @@ def analogies(task, net):
         _, sections = vectors.evaluate_word_analogies(f.name, restrict_vocab=len(vectors), case_insensitive=False)
         theirs = time.perf_counter() - begin
     by_section = {s["section"]: len(s["correct"]) for s in sections}
-    own = {n: int(correct[task.corpus.sections[task.covered] == i].sum()) for i, n in enumerate(task.corpus.section_names)}
+    own = {
+        n: int(correct[task.corpus.sections[task.covered] == i].sum()) for i, n in enumerate(task.corpus.section_names)
+    }
     accuracy = accuracies(correct, task.corpus.sections[task.covered], task.corpus.section_names)["accuracy"]
     return {
         "questions": len(questions), "ours_seconds": ours, "gensim_seconds": theirs, "accuracy": accuracy, "ours_correct": sum(own.values()),
@@ -175,7 +196,9 @@ def main():
     arguments = parser.parse_args()
     found = heading(arguments.rounds)
     small = task_on(40, 10_000_000, **SMALL)
-    print(f"minibatches on the first 10 MB of simple8, {small.inputs} words of vocabulary, {SMALL['words_per_step']} running words and {SMALL['shared_negatives']} shared negatives a minibatch, float32")
+    print(
+        f"minibatches on the first 10 MB of simple8, {small.inputs} words of vocabulary, {SMALL['words_per_step']} running words and {SMALL['shared_negatives']} shared negatives a minibatch, float32"
+    )
     found["minibatches"] = minibatches(small, [64, 256, 1024, None], arguments.rounds)
     for width, f in found["minibatches"].items():
         print(
@@ -185,7 +208,9 @@ def main():
     full = task_on(5)
     found["words_per_second"], net = beside_gensim(full, 256, arguments.words, arguments.rounds)
     rates = found["words_per_second"]
-    print(f"\nwidth 256, {full.inputs} words of vocabulary, {TASK['words_per_step']} running words and {TASK['shared_negatives']} shared negatives a minibatch: {rates['ours']:.0f} running words a second, gensim with 2 workers {rates['gensim']:.0f}: {rates['ours'] / rates['gensim']:.2f} times")
+    print(
+        f"\nwidth 256, {full.inputs} words of vocabulary, {TASK['words_per_step']} running words and {TASK['shared_negatives']} shared negatives a minibatch: {rates['ours']:.0f} running words a second, gensim with 2 workers {rates['gensim']:.0f}: {rates['ours'] / rates['gensim']:.2f} times"
+    )
     found["analogies"] = a = analogies(full, net)
     print(
         f"\n{a['questions']} analogies over {full.inputs} words, width 256: {a['ours_seconds']:.2f} s, gensim {a['gensim_seconds']:.1f} s: "

@@ -13,7 +13,6 @@ from tests.commands import command
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
 
-
 ROWS = sorted(
     p.relative_to(REPOSITORY / "conf/experiment").with_suffix("").as_posix()
     for p in (REPOSITORY / "conf/experiment").glob("*/*.yaml")
@@ -33,7 +32,12 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
 def test_published_rows_compose_at_every_scale(row):
     for scale in ("demo", "cpu", "paper"):
         config = composed("train", [f"experiment={row}", f"scale={scale}"])
-        names = {"maml": ("glyphs", "omniglot", "omniglot"), "word2vec": ("planted_corpus", "text8_or_simple8", "text8"), "cifar10": ("digits", "cifar10", "cifar10"), "maml_pi": ("glyphs", "omniglot", "omniglot")}[row.split("/")[0]]
+        names = {
+            "maml": ("glyphs", "omniglot", "omniglot"),
+            "word2vec": ("planted_corpus", "text8_or_simple8", "text8"),
+            "cifar10": ("digits", "cifar10", "cifar10"),
+            "maml_pi": ("glyphs", "omniglot", "omniglot"),
+        }[row.split("/")[0]]
         assert config["data"]["name"] == dict(zip(("demo", "cpu", "paper"), names, strict=True))[scale]
         assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
 
@@ -43,7 +47,15 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
         recipe = read_recipe(folder)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
-        for part in (recipe.limits, recipe.curves, [p.row for p in recipe.pca], recipe.demo.rows or (), recipe.order, recipe.neighbours, recipe.unseeded):
+        for part in (
+            recipe.limits,
+            recipe.curves,
+            [p.row for p in recipe.pca],
+            recipe.demo.rows or (),
+            recipe.order,
+            recipe.neighbours,
+            recipe.unseeded,
+        ):
             assert set(part) <= set(recipe.rows)
 
 
@@ -188,7 +200,10 @@ def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
     [
         (["task.name=words"], "task.name is 'words'; choose one of: maml_omniglot"),
         (["model.name=deep"], "model.name is 'deep'; choose one of: finite"),
-        (["task=cifar10", "model=pi_limit", "parametrization=ntk"], "model=pi_limit is what it is in one parametrization only, not in parametrization=ntk"),
+        (
+            ["task=cifar10", "model=pi_limit", "parametrization=ntk"],
+            "model=pi_limit is what it is in one parametrization only, not in parametrization=ntk",
+        ),
     ],
 )
 def test_unknown_names_and_a_parametrization_that_a_model_cannot_take(overrides, said, tmp_path):

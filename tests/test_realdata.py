@@ -17,9 +17,15 @@ from infwidth.tasks import build_task
 
 MIRROR = os.environ.get("DATA_MIRROR")
 pytestmark = pytest.mark.realdata
-needs_omniglot = pytest.mark.skipif(not MIRROR or omniglot.find(Path(MIRROR)) is None, reason="DATA_MIRROR has no Omniglot")
-needs_simple8 = pytest.mark.skipif(not MIRROR or text.find(Path(MIRROR), "simple8") is None, reason="DATA_MIRROR has no simple8")
-needs_cifar10 = pytest.mark.skipif(not MIRROR or cifar10.find(Path(MIRROR)) is None, reason="DATA_MIRROR has no CIFAR10")
+needs_omniglot = pytest.mark.skipif(
+    not MIRROR or omniglot.find(Path(MIRROR)) is None, reason="DATA_MIRROR has no Omniglot"
+)
+needs_simple8 = pytest.mark.skipif(
+    not MIRROR or text.find(Path(MIRROR), "simple8") is None, reason="DATA_MIRROR has no simple8"
+)
+needs_cifar10 = pytest.mark.skipif(
+    not MIRROR or cifar10.find(Path(MIRROR)) is None, reason="DATA_MIRROR has no CIFAR10"
+)
 
 
 def run(tmp_path, row, *overrides):
@@ -62,10 +68,21 @@ def test_word_vectors_get_better_with_width_on_a_real_corpus(tmp_path):
     """An independent run of the authors' algorithm gave 13.4, 17.5 and 21.7 in this setting, standard error 1; the NTK limit 0."""
     found = {}
     for row in ("width_64", "width_256", "mu_limit", "ntk_limit"):
-        options = ["scale=cpu", "data=simple8", "data.bytes=5000000", "data.min_count=30", "trainer.epochs=3", "trainer.learning_rate=0.1"]
+        options = [
+            "scale=cpu",
+            "data=simple8",
+            "data.bytes=5000000",
+            "data.min_count=30",
+            "trainer.epochs=3",
+            "trainer.learning_rate=0.1",
+        ]
         options += ["logger=none", "trainer.progress=false", f"paths.results={tmp_path}", f"data.root={tmp_path}/data"]
         found[row] = train.run(composed("train", [f"experiment=word2vec/{row}", *options]))["metrics"]["test/accuracy"]
-    assert found["width_64"] > 10.9 and found["width_256"] > found["width_64"] and found["mu_limit"] > max(19.2, found["width_256"])
+    assert (
+        found["width_64"] > 10.9
+        and found["width_256"] > found["width_64"]
+        and found["mu_limit"] > max(19.2, found["width_256"])
+    )
     assert found["ntk_limit"] == 0
 
 
@@ -91,7 +108,17 @@ def test_kernel_regression_in_float32_predicts_as_in_float64(tangent):
 def test_the_pi_limit_is_above_the_nngp_on_the_same_images(tmp_path):
     """On 3,000 images after 6 epochs."""
     found = {}
-    for row, options in (("nngp_subset", []), ("pi_limit", ["trainer.epochs=6", "trainer.schedule.milestones=[5]", "task.feature_regulariser=null"])):
-        common = [f"experiment=cifar10/{row}", "scale=cpu", "task.subset=3000", "logger=none", "trainer.progress=false", f"paths.results={tmp_path}"]
+    for row, options in (
+        ("nngp_subset", []),
+        ("pi_limit", ["trainer.epochs=6", "trainer.schedule.milestones=[5]", "task.feature_regulariser=null"]),
+    ):
+        common = [
+            f"experiment=cifar10/{row}",
+            "scale=cpu",
+            "task.subset=3000",
+            "logger=none",
+            "trainer.progress=false",
+            f"paths.results={tmp_path}",
+        ]
         found[row] = train.run(composed("train", [*common, *options]))["metrics"]["test/accuracy"]
     assert found["pi_limit"] > found["nngp_subset"] + 0.5

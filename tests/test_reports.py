@@ -18,7 +18,6 @@ from tests import wandb_files
 from tests.commands import command
 from tests.training.helpers import SMALL, SMALL_WORD2VEC, small
 
-
 REPRODUCE = [*(o for o in SMALL if o != "scale=demo")]
 
 
@@ -72,7 +71,7 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
         page.count("data:image/png;base64") == 2 * 3  # light and dark
         and "make demo" in page
         and "demo scale" in page
-        and "http" not in re.sub("data:image/png;base64,[^\"]*", "", page)
+        and "http" not in re.sub('data:image/png;base64,[^"]*', "", page)
     )
 
 
@@ -103,10 +102,17 @@ def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
         kept = [json.loads(line) for line in (path.parent / "metrics.jsonl").read_text().splitlines()]
         assert wandb_files.history(file) == kept and kept
         run = wandb_files.run(file)
-        assert (run.run_group, run.job_type, run.display_name) == ("maml", "train", f"{summary['row']} seed {summary['seed']}")
+        assert (run.run_group, run.job_type, run.display_name) == (
+            "maml",
+            "train",
+            f"{summary['row']} seed {summary['seed']}",
+        )
         assert {"maml_omniglot", "scale-demo"} <= set(run.tags)
         config = wandb_files.config(file)
-        assert config["seed"] == summary["seed"] and config["provenance"]["data"]["checksum"] == summary["data"]["checksum"]
+        assert (
+            config["seed"] == summary["seed"]
+            and config["provenance"]["data"]["checksum"] == summary["data"]["checksum"]
+        )
         assert config["provenance"]["commit"] == summary["provenance"]["commit"]
         last = wandb_files.summary(file)
         assert {k: last[k] for k in summary["metrics"]} == summary["metrics"]
@@ -118,7 +124,13 @@ def test_the_wandb_report_holds_table_figures_and_points(reproduced):
     assert wandb_files.run(file).job_type == "report"
     (row,) = wandb_files.history(file)
     kinds = {key.removesuffix("._type"): value for key, value in row.items() if key.endswith("._type")}
-    assert kinds == {"table": "table-file", "pca_points": "table-file", "accuracy_vs_width": "image-file", "curves": "image-file", "pca": "image-file"}
+    assert kinds == {
+        "table": "table-file",
+        "pca_points": "table-file",
+        "accuracy_vs_width": "image-file",
+        "curves": "image-file",
+        "pca": "image-file",
+    }
     assert row["pca_points.ncols"] == 5 and row["table.nrows"] == 4
 
 
@@ -136,7 +148,10 @@ def test_damaged_records_are_named(reproduced, tmp_path):
 
 def test_unknown_experiments_and_rows():
     done = command("reproduce", "experiment=alchemy", check=False)
-    assert done.returncode == 2 and "error: experiment 'alchemy' is not known; choose one of: cifar10, maml, maml_pi" in done.stderr
+    assert (
+        done.returncode == 2
+        and "error: experiment 'alchemy' is not known; choose one of: cifar10, maml, maml_pi" in done.stderr
+    )
     done = command("reproduce", "experiment=maml", "rows=[width_3]", check=False)
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)
@@ -191,14 +206,19 @@ def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
     }
     write(harmless)
     assert not outdated(first) and outdated(first + "+") and outdated("0123456789")
-    assert outdated(first, task="maml_omniglot", experiment="maml_pi") and not outdated(first, task="maml_omniglot", experiment="maml")
+    assert outdated(first, task="maml_omniglot", experiment="maml_pi") and not outdated(
+        first, task="maml_omniglot", experiment="maml"
+    )
     assert outdated(first, model="pi_limit") and outdated(first, task="cifar10", experiment="cifar10")
     for path, text in (
         ("conf/task/word2vec.yaml", "a: 2\n"),
         ("src/infwidth/models/contract.py", "x = 2\n"),
         ("src/infwidth/models/configs.py", "class A:\n    x: int = 3\n\nMODELS = {'a': A}\n"),
         ("conf/experiment/word2vec/a.yaml", "a: 2\n"),
-        ("src/infwidth/tasks/word2vec/task.py", "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 2\n"),
+        (
+            "src/infwidth/tasks/word2vec/task.py",
+            "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 2\n",
+        ),
     ):
         write({path: text})
         assert outdated(first), path
@@ -213,7 +233,9 @@ def test_staleness_knows_all_models_and_tasks():
     for name in MODELS:
         assert "src/infwidth/models/contract.py" in staleness._reached(name, staleness.ROOT)
     assert "src/infwidth/models/pi.py" not in staleness._reached("finite", staleness.ROOT)
-    assert set(staleness.CONFIGS) == {p.stem for p in (staleness.ROOT / "conf/task").glob("*.yaml")} and set(staleness.CONFIGS.values()) == set(TASKS)
+    assert set(staleness.CONFIGS) == {p.stem for p in (staleness.ROOT / "conf/task").glob("*.yaml")} and set(
+        staleness.CONFIGS.values()
+    ) == set(TASKS)
     for package in staleness.PACKAGES.values():
         assert (staleness.ROOT / "src/infwidth/tasks" / package).is_dir()
 
@@ -269,7 +291,13 @@ def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
 def test_word_vectors_have_their_order_neighbours_and_columns(tmp_path):
     options = [*SMALL_WORD2VEC, "data.running_words=8000", "task.subsample=0.01", "task.shared_negatives=96"]
     overrides = [*(o for o in options if o != "scale=demo"), f"paths.results={tmp_path}", f"data.root={tmp_path}/data"]
-    command("reproduce", "experiment=word2vec", "scale=demo", "seeds=2", "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]")
+    command(
+        "reproduce",
+        "experiment=word2vec",
+        "scale=demo",
+        "seeds=2",
+        "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]",
+    )
     folder = tmp_path / "word2vec"
     table = pd.read_csv(folder / "table.csv")
     assert {"accuracy", "semantic", "syntactic", "section/city-in-state"} <= set(table.metric)

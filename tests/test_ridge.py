@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from infwidth.errors import ConfigError
 from infwidth import ridge
+from infwidth.errors import ConfigError
 
 
 def problem(n=37, dtype=torch.float64, seed=0):
@@ -22,7 +22,9 @@ def test_solution(block):
     torch.testing.assert_close(work.tril(), torch.linalg.cholesky(K + 1e-3 * torch.eye(len(K))))
     assert torch.equal(work.triu(1), K.triu(1)) and torch.equal(diagonal, K.diagonal())
     torch.testing.assert_close(ridge.product(work, diagonal, Y, block), K @ Y)
-    torch.testing.assert_close(ridge.solve(work, diagonal, 1e-3, Y, 0, block), torch.linalg.solve(K + 1e-3 * torch.eye(len(K)), Y))
+    torch.testing.assert_close(
+        ridge.solve(work, diagonal, 1e-3, Y, 0, block), torch.linalg.solve(K + 1e-3 * torch.eye(len(K)), Y)
+    )
 
 
 def test_refinement_makes_float32_as_good_as_float64():
@@ -38,5 +40,8 @@ def test_refinement_makes_float32_as_good_as_float64():
 
 def test_an_indefinite_matrix_is_named():
     K, _ = problem()
-    with pytest.raises(ConfigError, match=r"regulariser 0.0001 is not positive definite in float64 .row \d+ of 37.; raise the regulariser"):
+    with pytest.raises(
+        ConfigError,
+        match=r"regulariser 0.0001 is not positive definite in float64 .row \d+ of 37.; raise the regulariser",
+    ):
         ridge.factorise(K - 2 * torch.eye(37), 1e-4, 8)

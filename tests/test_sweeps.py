@@ -27,7 +27,12 @@ JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 def test_jobs_are_numbered_as_hydra_numbers_them():
     found = sweeps.jobs(["model.width=8,16", "model=finite", "seed=0,1"])
-    assert found == [["model.width=8", "model=finite", "seed=0"], ["model.width=8", "model=finite", "seed=1"], ["model.width=16", "model=finite", "seed=0"], ["model.width=16", "model=finite", "seed=1"]]
+    assert found == [
+        ["model.width=8", "model=finite", "seed=0"],
+        ["model.width=8", "model=finite", "seed=1"],
+        ["model.width=16", "model=finite", "seed=0"],
+        ["model.width=16", "model=finite", "seed=1"],
+    ]
     assert len(sweeps.jobs(["seed=range(5)"])) == 5
     with pytest.raises(ConfigError, match="is no sweep"):
         sweeps.jobs(["seed=[0,1"])
@@ -39,7 +44,9 @@ def test_saved_sweeps_are_named_as_their_files(name):
 
 
 def _folder(tmp_path, task=("seed=0,1,2,3,4",)):
-    (tmp_path / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"sweeper": {"params": {"model": "finite"}}, "overrides": {"task": list(task)}}}))
+    (tmp_path / "multirun.yaml").write_text(
+        yaml.safe_dump({"hydra": {"sweeper": {"params": {"model": "finite"}}, "overrides": {"task": list(task)}}})
+    )
     return tmp_path
 
 
@@ -64,7 +71,9 @@ def test_progress_of_a_sweep(tmp_path):
         text = sweeps.progress(folder)
     assert "5 jobs; 1 finished, 1 diverged, 1 failed, 1 running, 1 waiting" in text
     assert "time left: about 2.2 min" in text  # (80 - 30) of the running job and 80 of the waiting one, one at a time
-    assert "failed: #2 seed=2 (model.width must be" in text and "running: #3 seed=3" in text and "model=finite" not in text
+    assert (
+        "failed: #2 seed=2 (model.width must be" in text and "running: #3 seed=3" in text and "model=finite" not in text
+    )
     assert "0 running, 2 waiting" in sweeps.progress(folder)  # a killed job is not running
 
 
@@ -91,7 +100,13 @@ def test_no_sweep_and_a_damaged_one(tmp_path):
         ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1}, 1),
         ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": 20}, 1),
         ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "cpus_per_task": 6}, 6),
-        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher", "cpus_per_task": None}, 1),
+        (
+            {
+                "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+                "cpus_per_task": None,
+            },
+            1,
+        ),
     ],
 )
 def test_threads_are_shared_among_jobs(launcher, threads, monkeypatch):
@@ -101,7 +116,18 @@ def test_threads_are_shared_among_jobs(launcher, threads, monkeypatch):
 
 def test_failed_and_diverged_jobs_do_not_stop_a_sweep(tmp_path):
     """One job of a wrong config, one that diverges, two that finish; the same command continues, the progress command says so."""
-    overrides = ["-m", *TINY, "name=mixed", "model=finite", "model.depth=1", "model.width=4", "trainer.clip=null", "trainer.learning_rate=0.1,1e30", "task.ways=2,900", *JOBLIB]
+    overrides = [
+        "-m",
+        *TINY,
+        "name=mixed",
+        "model=finite",
+        "model.depth=1",
+        "model.width=4",
+        "trainer.clip=null",
+        "trainer.learning_rate=0.1,1e30",
+        "task.ways=2,900",
+        *JOBLIB,
+    ]
     done = command("train", *overrides, folder=tmp_path, check=False)
     assert done.returncode == 1
     assert "4 jobs; 1 finished, 1 diverged, 2 failed, 0 running, 0 waiting" in done.stdout, done.stdout + done.stderr
@@ -112,7 +138,17 @@ def test_failed_and_diverged_jobs_do_not_stop_a_sweep(tmp_path):
 
 
 def test_submitit_runs_a_sweep_on_this_machine(tmp_path):
-    done = command("train", "-m", *TINY, "name=local", "model=finite", "model.width=4,8", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", folder=tmp_path)
+    done = command(
+        "train",
+        "-m",
+        *TINY,
+        "name=local",
+        "model=finite",
+        "model.width=4,8",
+        "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=5",
+        folder=tmp_path,
+    )
     assert "2 jobs; 2 finished" in done.stdout
 
 
@@ -122,8 +158,26 @@ def _table(folder):
 
 
 def _sweep(folder, *extra):
-    arguments = [*TINY, "trainer.epochs=6", "trainer.checkpoint_every=2", "name=killed", "model=finite", "model.width=4,8,16", "seed=0,1", *JOBLIB, *extra]
-    return [sys.executable, "-m", "infwidth.train", "-m", *arguments, f"paths.results={folder}/results", f"data.root={folder}/data"]
+    arguments = [
+        *TINY,
+        "trainer.epochs=6",
+        "trainer.checkpoint_every=2",
+        "name=killed",
+        "model=finite",
+        "model.width=4,8,16",
+        "seed=0,1",
+        *JOBLIB,
+        *extra,
+    ]
+    return [
+        sys.executable,
+        "-m",
+        "infwidth.train",
+        "-m",
+        *arguments,
+        f"paths.results={folder}/results",
+        f"data.root={folder}/data",
+    ]
 
 
 @pytest.mark.slow
@@ -133,14 +187,22 @@ def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
     subprocess.run(_sweep(undisturbed), cwd=REPOSITORY, check=True, capture_output=True)
     moments, ends = random.Random(0), {}
     for _ in range(4):
-        process = subprocess.Popen(_sweep(disturbed), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            _sweep(disturbed),
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         time.sleep(moments.uniform(5, 15))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for path in (disturbed / "results" / "runs" / "killed").glob("*/summary.json"):
             summary = RunDirectory(path.parent).summary()
             if summary.get("status") == "finished":
-                assert ends.setdefault(path.parent.name, summary["provenance"]["ended"]) == summary["provenance"]["ended"]
+                assert (
+                    ends.setdefault(path.parent.name, summary["provenance"]["ended"]) == summary["provenance"]["ended"]
+                )
     done = subprocess.run(_sweep(disturbed), cwd=REPOSITORY, check=True, capture_output=True, text=True)
     assert "6 jobs; 6 finished" in done.stdout and done.stdout.count("skipped") == len(ends)
     assert _table(disturbed) == _table(undisturbed)

@@ -23,7 +23,11 @@ def test_tables_figures_and_page(measured):
         for file in (f"{name}.png", f"{name}.svg", f"dark/{name}.png"):
             assert (folder / "theory" / file).stat().st_size > 1000, file
     page = (folder / "index.html").read_text()
-    assert "Theory: which parametrizations learn features" in page and page.count("<picture>") == 5 and "prefers-color-scheme: dark)\" srcset" in page
+    assert (
+        "Theory: which parametrizations learn features" in page
+        and page.count("<picture>") == 5
+        and 'prefers-color-scheme: dark)" srcset' in page
+    )
     check = pd.read_csv(folder / "theory" / "coordinate_check_2.csv")
     assert {"μP", "NTK"} <= set(check.parametrization) and check.slope.notna().any()
 

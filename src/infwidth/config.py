@@ -16,7 +16,13 @@ from infwidth.errors import ConfigError
 T = TypeVar("T")
 
 
-def key(*, at_least: float | None = None, above: float | None = None, at_most: float | None = None, default: Any = dataclasses.MISSING):
+def key(
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    default: Any = dataclasses.MISSING,
+):
     """A dataclass field whose value (or, for a tuple, each of its values) must lie in the stated range."""
     limits = {"at_least": at_least, "above": above, "at_most": at_most}
     return dataclasses.field(default=default, metadata={k: v for k, v in limits.items() if v is not None})

@@ -12,7 +12,11 @@ from infwidth.errors import ConfigError
 from infwidth.parametrization import ABC, NAMED, classify, limit_of, named
 from infwidth.theory.exponents import predicted
 
-MODELS = {"nngp": "model=nngp_limit", "ntk": "model=ntk_limit", "mu": "model=mu_limit (one linear hidden layer), for deep ones the limit of projected SGD, model=pi_limit"}
+MODELS = {
+    "nngp": "model=nngp_limit",
+    "ntk": "model=ntk_limit",
+    "mu": "model=mu_limit (one linear hidden layer), for deep ones the limit of projected SGD, model=pi_limit",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +49,24 @@ def explained(abc: ABC) -> str:
     same = [name for name in NAMED if _same(abc, name)]
     if same:
         lines.append(f"Up to the shift symmetry it is {' and '.join(same)}: the same f at every step.")
-    scaling = f"f at initialisation scales as {_power(exponents.f_0)}, its change in training as {_power(exponents.delta_f)}"
-    lines.append(scaling + "; " + ", ".join(f"layer {l}'s activations move as {_power(exponents.delta[l - 1])}" for l in layers) + ".")
+    scaling = (
+        f"f at initialisation scales as {_power(exponents.f_0)}, its change in training as {_power(exponents.delta_f)}"
+    )
+    lines.append(
+        scaling
+        + "; "
+        + ", ".join(f"layer {l}'s activations move as {_power(exponents.delta[l - 1])}" for l in layers)
+        + "."
+    )
     if found.stable:
         learning = [str(l) for l in layers if exponents.delta[l - 1] == 0]
         lines.append(f"Layers that learn features in the limit: {', '.join(learning) if learning else 'none'}.")
         limit = limit_of(abc)
-        lines.append(f"Its infinite-width limit: {MODELS[limit]}." if limit in MODELS else "Its infinite-width limit is none of the models here.")
+        lines.append(
+            f"Its infinite-width limit: {MODELS[limit]}."
+            if limit in MODELS
+            else "Its infinite-width limit is none of the models here."
+        )
     return "\n".join(lines)
 
 

@@ -13,7 +13,6 @@ import math
 import torch
 from torch import Tensor
 
-
 TWO_PI = 2 * math.pi
 
 

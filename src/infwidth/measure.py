@@ -27,7 +27,9 @@ def carry_out(parts: Sequence[Part], scale: str, folder: Path, force: bool) -> N
             directory.clear()
             started = time.monotonic()
             found = part.measure()
-            directory.write_files({MEASUREMENTS: lambda path, found=found: found.to_csv(path, index=False, lineterminator="\n")})
+            directory.write_files(
+                {MEASUREMENTS: lambda path, found=found: found.to_csv(path, index=False, lineterminator="\n")}
+            )
             seconds = time.monotonic() - started
             directory.write_summary({
                 "id": identity, "part": part.name, "status": "finished", "scales": [scale], "deciding": part.deciding,

@@ -102,7 +102,9 @@ def classify(abc: ABC) -> Classification:
         faults.append(f"a_1 + b_1 = {abc.a[0] + abc.b[0]} instead of 0: the first activations do not start of order 1")
     for l in range(2, abc.depth + 1):
         if abc.a[l - 1] + abc.b[l - 1] != HALF:
-            faults.append(f"a_{l} + b_{l} = {abc.a[l - 1] + abc.b[l - 1]} instead of 1/2: the activations of layer {l} do not start of order 1")
+            faults.append(
+                f"a_{l} + b_{l} = {abc.a[l - 1] + abc.b[l - 1]} instead of 1/2: the activations of layer {l} do not start of order 1"
+            )
     if a + b < HALF:
         faults.append(f"a + b of the readout = {a + b} < 1/2: the logits explode at initialisation")
     if r < 0:
@@ -115,10 +117,15 @@ def classify(abc: ABC) -> Classification:
         return Classification(False, False, "unstable", "unstable because " + "; ".join(faults))
     if a + b + r != 1 and 2 * a + c != 1:
         return Classification(
-            True, False, "trivial", f"stable but trivial: a + b + r = {a + b + r} and 2a + c = {2 * a + c} of the readout both exceed 1, so f stays where it began"
+            True,
+            False,
+            "trivial",
+            f"stable but trivial: a + b + r = {a + b + r} and 2a + c = {2 * a + c} of the readout both exceed 1, so f stays where it began",
         )
     if r == 0:
-        return Classification(True, True, "feature learning", "stable and nontrivial with r = 0: features move by order 1 in the limit")
+        return Classification(
+            True, True, "feature learning", "stable and nontrivial with r = 0: features move by order 1 in the limit"
+        )
     layers = []
     if a + b + r == 1:
         slowest = r - (min(a + b, 2 * a + c) + c - 1)
@@ -126,7 +133,11 @@ def classify(abc: ABC) -> Classification:
     if 2 * a + c == 1:
         layers.append(abc.depth + 1)
     return Classification(
-        True, True, "kernel", f"stable and nontrivial with r = {r} > 0: features freeze as n^-{r} and training is kernel gradient descent", tuple(layers)
+        True,
+        True,
+        "kernel",
+        f"stable and nontrivial with r = {r} > 0: features freeze as n^-{r} and training is kernel gradient descent",
+        tuple(layers),
     )
 
 
@@ -147,7 +158,9 @@ def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
         a, b, exponent = (-HALF,) + (0,) * inner + (HALF,), (HALF,) * (depth + 1), 0
     elif name == "mean_field":
         if depth != 1:
-            raise ConfigError(f"parametrization=mean_field exists for one hidden layer only, not for model.depth={depth}; mup is its extension to depth.")
+            raise ConfigError(
+                f"parametrization=mean_field exists for one hidden layer only, not for model.depth={depth}; mup is its extension to depth."
+            )
         a, b, exponent = (0, 1), (0, 0), -1
     else:
         raise ConfigError(f"parametrization {name!r} is not known; choose one of: {', '.join(NAMED)}, custom.")
@@ -178,7 +191,11 @@ def require_limit(abc: ABC, limit: str, model: str) -> None:
         "ntk": "ntk",
         "mu": "mup (or mean_field, the same at depth 1)",
     }[limit]
-    model_of = {"nngp": "its limit is model=nngp_limit", "ntk": "its limit is model=ntk_limit", "mu": "its limit is model=mu_limit"}
+    model_of = {
+        "nngp": "its limit is model=nngp_limit",
+        "ntk": "its limit is model=ntk_limit",
+        "mu": "its limit is model=mu_limit",
+    }
     raise ConfigError(
         f"model={model} is not the limit of parametrization={abc.name} (c = {abc.c}): {model_of.get(actual, actual)}. "
         f"Use parametrization=auto or {suited}."

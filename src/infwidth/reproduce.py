@@ -117,10 +117,17 @@ def measured(chosen: ReproduceConfig) -> None:
     """Take the measurements that are missing, and report."""
     given = [name for name in ("seeds", "rows", "data") if getattr(chosen, name) is not None]
     if given:
-        raise ConfigError(f"{given[0]} has no meaning for experiment {report.THEORY}: what it measures is in experiments/{report.THEORY}/recipe.yaml.")
+        raise ConfigError(
+            f"{given[0]} has no meaning for experiment {report.THEORY}: what it measures is in experiments/{report.THEORY}/recipe.yaml."
+        )
     common = composed("train", [f"scale={chosen.scale}", *chosen.overrides])
     recipe = theory.read_recipe(report.EXPERIMENTS / chosen.experiment)
-    measure.carry_out(theory.parts(recipe, chosen.scale), chosen.scale, Path(common["paths"]["results"]) / "runs" / chosen.experiment, chosen.force)
+    measure.carry_out(
+        theory.parts(recipe, chosen.scale),
+        chosen.scale,
+        Path(common["paths"]["results"]) / "runs" / chosen.experiment,
+        chosen.force,
+    )
     _reported(chosen, common)
 
 
@@ -134,7 +141,9 @@ def _reported(chosen: ReproduceConfig, common: dict[str, Any]) -> None:
         print("\n".join(section.notes) + "\n")
     print(f"Table and figures are in {results / chosen.experiment}, the page is {results / 'index.html'}.")
     if common["logger"]["name"] == "wandb":
-        WandbReport(common["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(section.table, section.figures, section.points)
+        WandbReport(common["logger"], results / "runs" / chosen.experiment, chosen.experiment, chosen.scale).log(
+            section.table, section.figures, section.points
+        )
 
 
 @hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")

@@ -25,7 +25,13 @@ def _edges(n: int, block: int) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def matrix(tile: Callable[[slice, slice], Tensor], n: int, like: Tensor, block: int = TILE, done: Callable[[int], None] = lambda n: None) -> Tensor:
+def matrix(
+    tile: Callable[[slice, slice], Tensor],
+    n: int,
+    like: Tensor,
+    block: int = TILE,
+    done: Callable[[int], None] = lambda n: None,
+) -> Tensor:
     """The symmetric matrix (n, n) of tile(rows, columns), of which one triangle is computed. done(entries) is called for every tile."""
     K = torch.empty(n, n, dtype=like.dtype, device=like.device)
     for i, (a, b) in enumerate(edges := _edges(n, block)):

@@ -44,7 +44,9 @@ def planned(folder: Path) -> list[list[str]]:
         params = hydra["sweeper"].get("params") or {}
         return jobs([*(f"{key}={value}" for key, value in params.items()), *hydra["overrides"]["task"]])
     except OSError:
-        raise DataError(f"there is no sweep in {folder} (no {MULTIRUN}); `name=` is the sweep's name, `paths.results=` where its results are.") from None
+        raise DataError(
+            f"there is no sweep in {folder} (no {MULTIRUN}); `name=` is the sweep's name, `paths.results=` where its results are."
+        ) from None
     except (yaml.YAMLError, KeyError, TypeError) as e:
         raise DataError(f"{path} is damaged ({e}); start the sweep again, what is finished is kept.") from e
 
@@ -94,8 +96,16 @@ def _job(number: int, overrides: Sequence[str], note: Mapping[str, Any]) -> Job:
         return Job(number, overrides, "running", max(0.0, time.time() - note["started"]))
     summary = directory.summary()
     if summary.get("status") in ("finished", "diverged", "failed"):
-        return Job(number, overrides, summary["status"], summary["provenance"]["wall_seconds"], "its error is in the sweep's output" if summary["status"] == "failed" else "")
-    return Job(number, overrides, "waiting")  # interrupted, or killed before it could say so: the same command resumes it
+        return Job(
+            number,
+            overrides,
+            summary["status"],
+            summary["provenance"]["wall_seconds"],
+            "its error is in the sweep's output" if summary["status"] == "failed" else "",
+        )
+    return Job(
+        number, overrides, "waiting"
+    )  # interrupted, or killed before it could say so: the same command resumes it
 
 
 def seconds_left(found: Sequence[Job]) -> float | None:
@@ -116,12 +126,16 @@ def progress(folder: Path) -> str:
     lines = [f"{folder}: {len(all_jobs)} jobs; " + ", ".join(f"{counts[state]} {state}" for state in STATES)]
     if counts["running"] + counts["waiting"]:
         left = seconds_left(all_jobs)
-        lines.append("time left: " + ("not known before the first job is done" if left is None else f"about {left / 60:.1f} min"))
+        lines.append(
+            "time left: " + ("not known before the first job is done" if left is None else f"about {left / 60:.1f} min")
+        )
     varied = _varied([job.overrides for job in all_jobs])
     for state, job in itertools.product(("running", "failed", "diverged"), all_jobs):
         if job.state == state:
             detail = job.reason or f"{job.seconds:.0f} s"
-            lines.append(f"  {state}: #{job.number} {' '.join(o for o in job.overrides if o.split('=')[0] in varied)} ({detail})")
+            lines.append(
+                f"  {state}: #{job.number} {' '.join(o for o in job.overrides if o.split('=')[0] in varied)} ({detail})"
+            )
     return "\n".join(lines)
 
 
@@ -138,9 +152,16 @@ def threads_of_job(launcher: Mapping[str, Any]) -> int | None:
 
     launcher: Hydra's config of it. Jobs that each used all cores would slow each other down many times over.
     """
-    target, cores = launcher["_target_"].rsplit(".", 1)[-1], len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    target, cores = (
+        launcher["_target_"].rsplit(".", 1)[-1],
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )
     if target == "JoblibLauncher":
-        at_once = launcher["n_jobs"] if launcher["n_jobs"] and launcher["n_jobs"] > 0 else max(1, cores + 1 + (launcher["n_jobs"] or -1))
+        at_once = (
+            launcher["n_jobs"]
+            if launcher["n_jobs"] and launcher["n_jobs"] > 0
+            else max(1, cores + 1 + (launcher["n_jobs"] or -1))
+        )
         return max(1, cores // at_once)
     if target in ("LocalLauncher", "SlurmLauncher"):
         return launcher["cpus_per_task"] or 1

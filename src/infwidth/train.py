@@ -20,7 +20,16 @@ from infwidth.config import key, load
 from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
-from infwidth.models import AUTO, MODELS, Shape, build_model, largest_fitting, predicted_bytes, predicted_work, resolved_parametrization
+from infwidth.models import (
+    AUTO,
+    MODELS,
+    Shape,
+    build_model,
+    largest_fitting,
+    predicted_bytes,
+    predicted_work,
+    resolved_parametrization,
+)
 from infwidth.reporting.records import ENDED
 from infwidth.seeding import stream
 from infwidth.sweeps import Note, threads_of_job
@@ -96,7 +105,9 @@ def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda fol
     announce(directory.path)
     label = f"{chosen.row or _label(chosen)} seed {chosen.seed}"
     trainer = None
-    if chosen.force or directory.summary().get("status") not in ENDED:  # before the run's folder exists: a wrong config leaves none
+    if (
+        chosen.force or directory.summary().get("status") not in ENDED
+    ):  # before the run's folder exists: a wrong config leaves none
         _require_memory(chosen, task, shape, device, dtype)
         model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
         trainer = Trainer(chosen.trainer, task, model, directory, identity, label, NoLogger())
@@ -121,16 +132,29 @@ def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda fol
 
 def _require_known(config: Mapping[str, Any]) -> None:
     """ConfigError for a task or model that is not registered, and for a parametrization that a model of its own cannot take."""
-    for part, known, where in (("task", TASKS, "TASKS of tasks/__init__.py"), ("model", MODELS, "MODELS of models/__init__.py"), ("model", AUTO, "AUTO of models/__init__.py")):
+    for part, known, where in (
+        ("task", TASKS, "TASKS of tasks/__init__.py"),
+        ("model", MODELS, "MODELS of models/__init__.py"),
+        ("model", AUTO, "AUTO of models/__init__.py"),
+    ):
         if config[part].get("name") not in known:
-            raise ConfigError(f"{part}.name is {config[part].get('name')!r}; choose one of: {', '.join(known)} (a new one is entered in {where}).")
+            raise ConfigError(
+                f"{part}.name is {config[part].get('name')!r}; choose one of: {', '.join(known)} (a new one is entered in {where})."
+            )
     model, asked = config["model"]["name"], config["parametrization"].get("name")
     if getattr(MODELS[model], "own_parametrization", False) and asked not in ("auto", AUTO[model]):
-        raise ConfigError(f"model={model} is what it is in one parametrization only, not in parametrization={asked}; use parametrization=auto, or model=finite for a choice.")
+        raise ConfigError(
+            f"model={model} is what it is in one parametrization only, not in parametrization={asked}; use parametrization=auto, or model=finite for a choice."
+        )
 
 
 def _carried_out(
-    chosen: RunConfig, config: Mapping[str, Any], data: Prepared, trainer: Trainer, device: torch.device, predicted: Mapping[str, float]
+    chosen: RunConfig,
+    config: Mapping[str, Any],
+    data: Prepared,
+    trainer: Trainer,
+    device: torch.device,
+    predicted: Mapping[str, float],
 ) -> dict[str, Any]:
     """Train, and write the summary however it ends."""
     directory, identity, label = trainer.directory, trainer.run, trainer.label
@@ -144,7 +168,9 @@ def _carried_out(
             # A network that validates at one step of adaptation may still blow up at twenty.
             outcome["status"] = "diverged"
     except torch.OutOfMemoryError as e:
-        raise ConfigError(f"{label} has run out of memory on {device} ({str(e).splitlines()[0]}); make the model or its batches smaller, or take a larger device.") from e
+        raise ConfigError(
+            f"{label} has run out of memory on {device} ({str(e).splitlines()[0]}); make the model or its batches smaller, or take a larger device."
+        ) from e
     except (Interrupted, KeyboardInterrupt):
         outcome = {"status": "interrupted"}
         kept = (
@@ -170,14 +196,18 @@ def _carried_out(
     return summary
 
 
-def _write_missing_files(chosen: RunConfig, task: Task, shape: Shape, directory: RunDirectory, device: torch.device, dtype: torch.dtype) -> None:
+def _write_missing_files(
+    chosen: RunConfig, task: Task, shape: Shape, directory: RunDirectory, device: torch.device, dtype: torch.dtype
+) -> None:
     """Write what the task is now asked to keep of a finished run, such as its word vectors, from the run's checkpoint."""
     missing = [name for name in task.files if not (directory.path / name).exists()]
     if not missing:
         return
     path = directory.checkpoints / checkpoints.BEST
     if not path.exists():
-        raise ConfigError(f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true repeats it.")
+        raise ConfigError(
+            f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true repeats it."
+        )
     model = build_model(chosen.model, chosen.parametrization, shape, stream(chosen.seed, "model"), dtype).to(device)
     model.load_state(checkpoints.load(path, directory.path.name)[0])
     files = task.evidence(model).files
@@ -187,7 +217,11 @@ def _write_missing_files(chosen: RunConfig, task: Task, shape: Shape, directory:
 
 def _shape(trainer: TrainerConfig, task: Task) -> Shape:
     """What the run asks of its model."""
-    steps = min(trainer.epochs * task.steps_per_epoch, trainer.steps or sys.maxsize, (trainer.stop_epoch or sys.maxsize) * task.steps_per_epoch)
+    steps = min(
+        trainer.epochs * task.steps_per_epoch,
+        trainer.steps or sys.maxsize,
+        (trainer.stop_epoch or sys.maxsize) * task.steps_per_epoch,
+    )
     evaluations = steps // (task.steps_per_epoch * trainer.evaluate_every) + 1
     return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, task.evaluated * evaluations)
 
@@ -209,7 +243,9 @@ def _require_memory(chosen: RunConfig, task: Task, shape: Shape, device: torch.d
     )
 
 
-def _predicted(chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+def _predicted(
+    chosen: RunConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype
+) -> dict[str, float]:
     """Memory and time of the run, printed; empty for a run of which they are not predicted."""
     sizes = task.typical()
     work = predicted_work(chosen.model, shape, sizes, dtype) if sizes is not None or shape.examples else None
@@ -246,7 +282,10 @@ def _deciding(config: Mapping[str, Any], data_checksum: str) -> dict[str, Any]:
     groups = {part: config[part] for part in ("task", "model", "parametrization", "trainer")}
     left_out = {"trainer": TrainerConfig.NOT_DECIDING, "task": not_deciding(config["task"])}
     # A null is as good as an absent key, so that a new optional key leaves the ids of old runs as they are.
-    parts = {part: {k: v for k, v in g.items() if v is not None and k not in left_out.get(part, ())} for part, g in groups.items()}
+    parts = {
+        part: {k: v for k, v in g.items() if v is not None and k not in left_out.get(part, ())}
+        for part, g in groups.items()
+    }
     return {**parts, "seed": config["seed"], "data": data_checksum}
 
 

@@ -39,7 +39,9 @@ def prepared(folder, **options):
 def test_a_tree_its_archives_and_the_official_format_give_the_same_arrays(tmp_path, monkeypatch):
     arrays, manifest = prepared(tree(tmp_path / "tree"))
     assert manifest["label"] == "CIFAR10 (image files)" and manifest["class_names"] == list(cifar10.CLASSES)
-    assert arrays["train_x"].shape == (20, 3072) and arrays["train_y"].tolist() == [c for c in range(10) for _ in range(2)]
+    assert arrays["train_x"].shape == (20, 3072) and arrays["train_y"].tolist() == [
+        c for c in range(10) for _ in range(2)
+    ]
     np.testing.assert_array_equal(arrays["train_x"][5], pixels("train", 2, 1).transpose(2, 0, 1).ravel())
     for name in ("cifar10.zip", "cifar10.tar.xz"):
         place = tmp_path / name.replace(".", "_")
@@ -59,7 +61,9 @@ def test_a_tree_its_archives_and_the_official_format_give_the_same_arrays(tmp_pa
     official.mkdir()
     with tarfile.open(official / cifar10.OFFICIAL.filename, "w:gz") as archive:
         rows = np.arange(20).reshape(5, 4)
-        batches = {f"data_batch_{i + 1}": ("train", r) for i, r in enumerate(rows)} | {"test_batch": ("test", np.arange(10))}
+        batches = {f"data_batch_{i + 1}": ("train", r) for i, r in enumerate(rows)} | {
+            "test_batch": ("test", np.arange(10))
+        }
         for name, (split, r) in batches.items():
             content = pickle.dumps({b"data": arrays[f"{split}_x"][r], b"labels": arrays[f"{split}_y"][r].tolist()})
             entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")

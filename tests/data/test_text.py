@@ -27,7 +27,15 @@ def mirror(tmp_path):
 
 
 def config(tmp_path, mirror, **more):
-    return {"name": "text_file", "path": str(tmp_path / "corpus"), "min_count": 2, "root": str(tmp_path / "data"), "mirror": str(mirror), "questions": str(mirror / "mine.txt"), **more}
+    return {
+        "name": "text_file",
+        "path": str(tmp_path / "corpus"),
+        "min_count": 2,
+        "root": str(tmp_path / "data"),
+        "mirror": str(mirror),
+        "questions": str(mirror / "mine.txt"),
+        **more,
+    }
 
 
 def prepared(tmp_path, mirror, content=TEXT.encode(), **more):
@@ -42,7 +50,10 @@ def test_vocabulary_by_count_then_alphabet(tmp_path, mirror):
     assert [words[t] for t in found.arrays["tokens"]] == "the cat saw the dog the dog saw cat".split()
     assert found.arrays["tokens"].dtype == np.int32 and isinstance(found.arrays["tokens"], np.memmap)
     assert found.arrays["questions"].tolist() == [[1, 2, 0, 3], [1, -1, 0, 3], [3, 0, 1, 2]]
-    assert found.arrays["sections"].tolist() == [0, 0, 1] and found.manifest["sections"] == ["animal-pairs", "gram1-verbs"]
+    assert found.arrays["sections"].tolist() == [0, 0, 1] and found.manifest["sections"] == [
+        "animal-pairs",
+        "gram1-verbs",
+    ]
     assert found.manifest["kind"] == "text" and found.manifest["label"] == "corpus"
 
 
@@ -67,7 +78,10 @@ def test_compressed_files_give_the_same_arrays(tmp_path, mirror, suffix):
 
 def test_a_part_of_the_text(tmp_path, mirror):
     found = prepared(tmp_path, mirror, bytes=12, min_count=1)
-    assert text.as_words(found.arrays["words"]) == ["cat", "saw", "the"] and found.manifest["label"] == "corpus (first 1.2e-05 MB)"
+    assert (
+        text.as_words(found.arrays["words"]) == ["cat", "saw", "the"]
+        and found.manifest["label"] == "corpus (first 1.2e-05 MB)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +101,15 @@ def test_a_text_that_is_none_is_named_and_nothing_is_prepared(tmp_path, mirror, 
     assert list((tmp_path / "data/prepared").iterdir()) == []
 
 
-@pytest.mark.parametrize("suffix, content", [(".gz", gzip.compress(b"the cat " * 999)[:40]), (".xz", lzma.compress(b"a " * 999)[:30]), (".zip", b"PK nothing"), (".xz", bz2.compress(b"a"))])
+@pytest.mark.parametrize(
+    "suffix, content",
+    [
+        (".gz", gzip.compress(b"the cat " * 999)[:40]),
+        (".xz", lzma.compress(b"a " * 999)[:30]),
+        (".zip", b"PK nothing"),
+        (".xz", bz2.compress(b"a")),
+    ],
+)
 def test_a_damaged_archive_is_named(tmp_path, mirror, suffix, content):
     path = tmp_path / f"corpus{suffix}"
     path.write_bytes(content)
@@ -210,7 +232,18 @@ def test_every_corpus_is_in_the_catalog():
 
 def planted_config(**more):
     return planted.PlantedConfig(
-        name="planted_corpus", running_words=5000, pairs=5, topic_words=3, role_words=4, common_words=10, sentence=8, questions=7, min_count=1, bytes=None, generator_seed=0, **more
+        name="planted_corpus",
+        running_words=5000,
+        pairs=5,
+        topic_words=3,
+        role_words=4,
+        common_words=10,
+        sentence=8,
+        questions=7,
+        min_count=1,
+        bytes=None,
+        generator_seed=0,
+        **more,
     )
 
 

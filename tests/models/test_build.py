@@ -79,7 +79,9 @@ def test_memory_is_predicted_before_anything_is_allocated(model):
     model = {**model, "change_of_basis": False} if model is FINITE else model
     for bags in (False, True) if model["name"] != "ntk_limit" else (True,):
         built = build(model, bags=bags)
-        assert predicted_bytes(model, Shape(4, 3, bags)) == sum(t.numel() * t.element_size() for t in built.state().values())
+        assert predicted_bytes(model, Shape(4, 3, bags)) == sum(
+            t.numel() * t.element_size() for t in built.state().values()
+        )
 
 
 def test_the_largest_that_fits():

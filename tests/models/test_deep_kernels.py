@@ -16,6 +16,10 @@ def test_kernels(file, kind):
     z = np.load(file, allow_pickle=False)
     X, Y = torch.tensor(z["X"]), torch.tensor(z["Y"])
     for name, c in json.loads(str(z["cases_json"])).items():
-        kernel = DeepKernel(c["L"], c["varw"], c["varb"], kind != "nngp", kind == "ntk", tuple(c["lrws"]), tuple(c["lrbs"]))
+        kernel = DeepKernel(
+            c["L"], c["varw"], c["varb"], kind != "nngp", kind == "ntk", tuple(c["lrws"]), tuple(c["lrbs"])
+        )
         for other, key in ((X, "XX"), (Y, "XY")):
-            np.testing.assert_allclose(kernel(X, other), z[f"{name}_{kind}_{key}"], rtol=1e-7, atol=1e-10, err_msg=f"{name} {key}")
+            np.testing.assert_allclose(
+                kernel(X, other), z[f"{name}_{kind}_{key}"], rtol=1e-7, atol=1e-10, err_msg=f"{name} {key}"
+            )

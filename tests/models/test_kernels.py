@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.models import kernels
+from infwidth.models import kernels, mlp
 from infwidth.models.kernels import Kernel, KernelMachine
-from infwidth.models import mlp
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 
@@ -54,7 +53,15 @@ def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
         squares = []
         for seed in range(6):
             net = mlp.finite(
-                n, D, K, (0.9, 0.7), mlp.Factors(), named(name, 1, c), "relu", torch.Generator().manual_seed(seed), torch.float64
+                n,
+                D,
+                K,
+                (0.9, 0.7),
+                mlp.Factors(),
+                named(name, 1, c),
+                "relu",
+                torch.Generator().manual_seed(seed),
+                torch.float64,
             )
             if not tangent:
                 # f starts as a random function of order one; without it the comparison is of the training alone

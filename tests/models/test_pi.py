@@ -31,7 +31,10 @@ def limit(depth, seed=0, dtype=torch.float64, storage=None):
 
 def batches(steps, size=5):
     g = generator(7)
-    return [(torch.randn(size, D, generator=g, dtype=torch.float64), torch.randint(K, (size,), generator=g)) for _ in range(steps)]
+    return [
+        (torch.randn(size, D, generator=g, dtype=torch.float64), torch.randint(K, (size,), generator=g))
+        for _ in range(steps)
+    ]
 
 
 def plain(net, x, A1, biases, rows):
@@ -108,7 +111,11 @@ def test_appending_moves_nothing_that_is_there_and_dropping_takes_it_back():
     layer.block = 6
     before, place = layer.joined(), layer.blocks[0].A.data_ptr()
     g = generator(5)
-    more = torch.randn(17, K, generator=g, dtype=torch.float64), sphere(17, R, g, torch.float64), torch.rand(17, dtype=torch.float64, generator=g)
+    more = (
+        torch.randn(17, K, generator=g, dtype=torch.float64),
+        sphere(17, R, g, torch.float64),
+        torch.rand(17, dtype=torch.float64, generator=g),
+    )
     layer.append(*more)
     assert layer.blocks[0].A.data_ptr() == place and layer.rows == R + 17
     for old, new, both in zip(before, more, layer.joined(), strict=True):

@@ -20,8 +20,16 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 
 def model_of(z, h, block=8):
     L, t = h["L"], lambda k: torch.tensor(z[k])
-    layers = [GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=block) for l in range(2, L + 2)]
-    biases = [t(f"bias{l}_init") if f"bias{l}_init" in z else torch.zeros(h["r"] if l <= L else h["dout"], dtype=torch.float64) for l in range(1, L + 2)]
+    layers = [
+        GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=block)
+        for l in range(2, L + 2)
+    ]
+    biases = [
+        t(f"bias{l}_init")
+        if f"bias{l}_init" in z
+        else torch.zeros(h["r"] if l <= L else h["dout"], dtype=torch.float64)
+        for l in range(1, L + 2)
+    ]
     return PiLimit(t("A1_init"), layers, biases, factors_of(h), not h["gclip_exclude_last_layer"])
 
 
@@ -75,7 +83,10 @@ def test_finite_trajectories(file):
     h = json.loads(str(z["hyper_json"]))
     L, sizes = h["L"], [h["width"]] * h["L"] + [h["dout"]]
     t = lambda k: torch.tensor(z[k])
-    biases = [t(f"b{l}_init") if f"b{l}_init" in z else torch.zeros(sizes[l - 1], dtype=torch.float64) for l in range(1, L + 2)]
+    biases = [
+        t(f"b{l}_init") if f"b{l}_init" in z else torch.zeros(sizes[l - 1], dtype=torch.float64)
+        for l in range(1, L + 2)
+    ]
     omegas = [t(f"omega{l}") for l in range(1, L + 1)] if h["mode"] == "pi" else []
     multipliers = factors_of(h).multipliers(L)
     present = [b if c else None for b, c in zip(biases, multipliers.biases, strict=True)]
@@ -98,7 +109,9 @@ def test_finite_trajectories(file):
         norms = update.norms()
         for name, recorded in zip(h["gnorm_names"], z["gnorms"][step], strict=True):
             _, index, kind = name.split(".")
-            np.testing.assert_allclose(norms[f"{'w' if kind == 'weight' else 'b'}{int(index) + 1}"], recorded, **TOLERANCE)
+            np.testing.assert_allclose(
+                norms[f"{'w' if kind == 'weight' else 'b'}{int(index) + 1}"], recorded, **TOLERANCE
+            )
         if h["gclip"]:
             if not h["bias_alpha"]:
                 raise AssertionError("a fixture with clipping and without biases needs its norm checked")
@@ -112,7 +125,13 @@ def test_finite_trajectories(file):
 @pytest.mark.parametrize("file", golden_files("pilim/sample_and_feature_kernel_*.npz"))
 def test_sampling_a_trained_limit(file):
     z = dict(np.load(file, allow_pickle=False))
-    h = {"first_layer_lr_mult": 1, "last_layer_lr_mult": 1, "bias_lr_mult": 1, "apply_lr_mult_to_wd": True, "gclip_exclude_last_layer": False} | json.loads(str(z["hyper_json"]))
+    h = {
+        "first_layer_lr_mult": 1,
+        "last_layer_lr_mult": 1,
+        "bias_lr_mult": 1,
+        "apply_lr_mult_to_wd": True,
+        "gclip_exclude_last_layer": False,
+    } | json.loads(str(z["hyper_json"]))
     limit = model_of({k.replace("_inf", "_init"): v for k, v in z.items()}, h)
     x = torch.tensor(np.concatenate([z["X_train"], z["X_test"]]))
     np.testing.assert_allclose(limit(x), z["inf_logits"], **TOLERANCE)
@@ -123,4 +142,6 @@ def test_sampling_a_trained_limit(file):
     for model, name in ((limit, "inf"), (net, "fin")):
         K = model.feature_kernel(x)
         np.testing.assert_allclose(K, z[f"{name}_feature_kernel"], **TOLERANCE)
-        np.testing.assert_allclose(ridge.classify(K, labels, h["dout"], regulariser), z[f"{name}_kernel_regression_out"], rtol=1e-7, atol=1e-9)
+        np.testing.assert_allclose(
+            ridge.classify(K, labels, h["dout"], regulariser), z[f"{name}_kernel_regression_out"], rtol=1e-7, atol=1e-9
+        )

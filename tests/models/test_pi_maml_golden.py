@@ -22,8 +22,13 @@ def model_of(z, h):
     factors = Factors(
         h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"],
     )  # fmt: skip
-    layers = [GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=8) for l in range(2, L + 2)]
-    return PiLimit(t("A1_init"), layers, [t(f"bias{l}_init") for l in range(1, L + 2)], factors, not h["readout_fixed_at_zero"])
+    layers = [
+        GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=8)
+        for l in range(2, L + 2)
+    ]
+    return PiLimit(
+        t("A1_init"), layers, [t(f"bias{l}_init") for l in range(1, L + 2)], factors, not h["readout_fixed_at_zero"]
+    )
 
 
 @pytest.mark.parametrize("file", golden_files("pilim/inf_maml_traj_*.npz"))
@@ -75,7 +80,15 @@ def test_finite_meta_steps(file):
     h = json.loads(str(z["hyper_json"]))
     L, t = h["L"], lambda k: torch.tensor(z[k])
     frozen = h["last_layer_lr_mult"] == 0
-    factors = Factors(h["first_layer_alpha"], 1.0, h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"])
+    factors = Factors(
+        h["first_layer_alpha"],
+        1.0,
+        h["bias_alpha"],
+        h["last_bias_alpha"],
+        h["first_layer_lr_mult"],
+        h["last_layer_lr_mult"],
+        h["bias_lr_mult"],
+    )
     multipliers = factors.multipliers(L, frozen_readout=frozen)
     omegas = [t(f"omega{l}") for l in range(1, L + 1)] if h["Gproj_outer"] else []
     biases = [t(f"b{l}_init") if c else None for l, c in enumerate(multipliers.biases, start=1)]
@@ -83,14 +96,23 @@ def test_finite_meta_steps(file):
     which = "readout" if h["adapt_readout_only"] else "hidden" if h["no_adapt_readout"] else "all"
     for step in range(h["T"]):
         xs, ys, xq, yq = (t(f"{k}_{step}") for k in ("train_x", "train_y", "test_x", "test_y"))
-        adapted = net.adapted(xs, lambda f, ys=ys: cross_entropy_cotangent(f, ys.long()), h["step_size"], h["num_steps"], not h["first_order"], which)
+        adapted = net.adapted(
+            xs,
+            lambda f, ys=ys: cross_entropy_cotangent(f, ys.long()),
+            h["step_size"],
+            h["num_steps"],
+            not h["first_order"],
+            which,
+        )
         out, pullback = adapted.linearized(xq)
         np.testing.assert_allclose(out, z[f"outer_logits_{step}"], **TOLERANCE)
         np.testing.assert_allclose(adapted(xq), out)
         update = pullback(cross_entropy_cotangent(out, yq.long()))
         if step == 0:
             for name, g in update.gradients.items():
-                np.testing.assert_allclose(g, z[f"meta0_grad{name[0].upper() if name[0] == 'w' else 'b'}{name[1:]}"], **TOLERANCE, err_msg=name)
+                np.testing.assert_allclose(
+                    g, z[f"meta0_grad{name[0].upper() if name[0] == 'w' else 'b'}{name[1:]}"], **TOLERANCE, err_msg=name
+                )
         if h["grad_clip"]:
             update, _ = clipped(update, h["grad_clip"], "parameter" if h["gclip_per_param"] else "global")
         net.apply_update(update, float(z[f"meta{step}_lr"]))

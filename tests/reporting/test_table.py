@@ -128,10 +128,22 @@ def test_papers_with_two_datasets():
 
 
 def test_other_accuracies_have_lines_and_columns():
-    extra = replace(record(), metrics={"test/accuracy": 40.0, "test/loss": 2.0, "test/semantic": 30.0, "test/questions": 9.0, "validation/accuracy": 40.0})
+    extra = replace(
+        record(),
+        metrics={
+            "test/accuracy": 40.0,
+            "test/loss": 2.0,
+            "test/semantic": 30.0,
+            "test/questions": 9.0,
+            "validation/accuracy": 40.0,
+        },
+    )
     built, _, _ = table.build([extra], PAPER, ["a"])
     assert list(built.metric) == ["accuracy", "semantic", "validation_accuracy"]
-    assert table.display(built, {}, set(), more=("semantic", "absent")).iloc[0][["semantic", "absent"]].tolist() == ["30.00", ""]
+    assert table.display(built, {}, set(), more=("semantic", "absent")).iloc[0][["semantic", "absent"]].tolist() == [
+        "30.00",
+        "",
+    ]
 
 
 def answered(share, seeds=3, questions=2000, shift=0):
@@ -168,6 +180,10 @@ def test_order_is_kept_for_clones_without_the_runs(tmp_path):
     found = order.comparisons(["a", "b"], runs)
     order.write(found, "cpu scale, D", tmp_path / "order.json")
     (kept,) = order.read(tmp_path / "order.json", "cpu scale, D")
-    assert order.read(tmp_path / "order.json", "paper scale, D") == order.read(tmp_path / "absent.json", "cpu scale, D") == []
+    assert (
+        order.read(tmp_path / "order.json", "paper scale, D")
+        == order.read(tmp_path / "absent.json", "cpu scale, D")
+        == []
+    )
     assert kept.sentence({}) == found[0].sentence({}) and (kept.seeds, kept.questions) == (2, 2000)
     assert order.comparisons(["a", "b"], {"a": runs["a"]}) == []

@@ -29,7 +29,16 @@ def arrays(train=50, test=20):
 
 
 def task(**more):
-    keys = {"name": "cifar10", "batch": 8, "images": "subset", "subset": 30, "validation_images": 10, "mean": MEAN, "std": STD, "probe_images": 2}
+    keys = {
+        "name": "cifar10",
+        "batch": 8,
+        "images": "subset",
+        "subset": 30,
+        "validation_images": 10,
+        "mean": MEAN,
+        "std": STD,
+        "probe_images": 2,
+    }
     return Images(ImagesConfig(**{**keys, **more}), arrays(), tuple("abcde"), 0, torch.device("cpu"), torch.float64)
 
 
@@ -79,7 +88,10 @@ def test_what_has_no_meaning_says_why(more, message):
         (["model=nngp_limit", "model.activation=linear"], "set model.activation=relu"),
         (["model=nngp_limit", "model.convention=tp4"], "takes model.convention=pilim"),
         (["model=nngp_limit", "model.regularisers=[0]"], "must be greater than 0"),
-        (["model=finite", "model.activation=linear", "model.depth=1"], "model.multipliers and model.base_width are for deep or nonlinear networks"),
+        (
+            ["model=finite", "model.activation=linear", "model.depth=1"],
+            "model.multipliers and model.base_width are for deep or nonlinear networks",
+        ),
     ],
 )
 def test_models_that_do_not_go_with_it(overrides, message, tmp_path):
@@ -88,7 +100,13 @@ def test_models_that_do_not_go_with_it(overrides, message, tmp_path):
 
 
 def test_kernel_regression_wants_a_training_set(tmp_path):
-    options = ["model=nngp_limit", "model.convention=pilim", "model.solve=regression", "trainer.epochs=0", "trainer.selection=last"]
+    options = [
+        "model=nngp_limit",
+        "model.convention=pilim",
+        "model.solve=regression",
+        "trainer.epochs=0",
+        "trainer.selection=last",
+    ]
     with pytest.raises(ConfigError, match="no fixed training set.* set model.solve=descent"):
         train.run(small(tmp_path, "task=maml_omniglot", *options))
     assert not (tmp_path / "results").exists()
@@ -97,15 +115,33 @@ def test_kernel_regression_wants_a_training_set(tmp_path):
 def test_a_regulariser_that_leaves_the_matrix_indefinite(tmp_path):
     """Of twice the same image the kernel matrix is singular."""
     with pytest.raises(ConfigError, match="not positive definite in float32 .* raise the regulariser"):
-        train.run(small(tmp_path, "task=cifar10", "model=ntk_limit", "model.regularisers=[1e-12]", "task.images=all", "task.std=[1e6]", "model.sigma_b=5"))
+        train.run(
+            small(
+                tmp_path,
+                "task=cifar10",
+                "model=ntk_limit",
+                "model.regularisers=[1e-12]",
+                "task.images=all",
+                "task.std=[1e6]",
+                "model.sigma_b=5",
+            )
+        )
 
 
 def test_kernel_regression_is_fitted_once_and_its_regulariser_is_in_the_summary(tmp_path):
-    summary = train.run(small(tmp_path, "task=cifar10", "model=nngp_limit", "model.regularisers=[1e-4,1e-2]", "model.choose_on=100"))
+    summary = train.run(
+        small(tmp_path, "task=cifar10", "model=nngp_limit", "model.regularisers=[1e-4,1e-2]", "model.choose_on=100")
+    )
     metrics = summary["metrics"]
     assert metrics["test/accuracy"] > 70 and metrics["fit/regulariser"] in (1e-4, 1e-2) and summary["steps"] == 0
-    rows = [json.loads(line) for line in (tmp_path / "results/runs/cifar10" / summary["id"] / "metrics.jsonl").read_text().splitlines()]
-    assert rows[0]["fit/regulariser"] == metrics["fit/regulariser"] and rows[0]["validation/accuracy"] == metrics["test/accuracy"]
+    rows = [
+        json.loads(line)
+        for line in (tmp_path / "results/runs/cifar10" / summary["id"] / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert (
+        rows[0]["fit/regulariser"] == metrics["fit/regulariser"]
+        and rows[0]["validation/accuracy"] == metrics["test/accuracy"]
+    )
 
 
 def test_the_pi_limit_learns_and_its_arrays_grow_as_predicted(tmp_path, capsys):
@@ -115,8 +151,13 @@ def test_the_pi_limit_learns_and_its_arrays_grow_as_predicted(tmp_path, capsys):
     assert "GB of parameters, about" in capsys.readouterr().out
     shape = Shape(64, 10, False, 120, 32, 12, 160)
     held = 2 * BLOCK * ((32 + 32) * 8 + 4) - BLOCK * (32 - 10) * 8  # a block of each layer, the readout narrower
-    assert predicted_bytes(config["model"], shape, torch.float64) == held + 2 * 2 * 32 * (32 + 12 * 32) * 8 + 64 * 32 * 8
-    assert predicted_work(config["model"], shape, None).flops > 2 * predicted_work(config["model"], Shape(64, 10, False, 120, 32, 6, 160), None).flops
+    assert (
+        predicted_bytes(config["model"], shape, torch.float64) == held + 2 * 2 * 32 * (32 + 12 * 32) * 8 + 64 * 32 * 8
+    )
+    assert (
+        predicted_work(config["model"], shape, None).flops
+        > 2 * predicted_work(config["model"], Shape(64, 10, False, 120, 32, 6, 160), None).flops
+    )
 
 
 def test_selection_on_the_test_is_what_the_paper_does(tmp_path):
@@ -129,8 +170,16 @@ def test_selection_on_the_test_is_what_the_paper_does(tmp_path):
 @pytest.mark.parametrize(
     "model, options, message",
     [
-        ("pi_limit", [], r"the largest number of epochs that fits is \d+: set trainer.epochs=\d+, or model.storage=bfloat16"),
-        ("nngp_limit", ["task.images=all"], r"the largest number of training images that fits is \d+: set task.images=subset task.subset=\d+"),
+        (
+            "pi_limit",
+            [],
+            r"the largest number of epochs that fits is \d+: set trainer.epochs=\d+, or model.storage=bfloat16",
+        ),
+        (
+            "nngp_limit",
+            ["task.images=all"],
+            r"the largest number of training images that fits is \d+: set task.images=subset task.subset=\d+",
+        ),
     ],
 )
 def test_a_run_too_large_for_the_memory_is_refused_with_what_would_fit(tmp_path, monkeypatch, model, options, message):
@@ -159,7 +208,9 @@ def small_model(name):
 
 
 def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():
-    net = build_model(small_model("pi_limit"), {"name": "auto"}, Shape(64, 10), torch.Generator().manual_seed(0), torch.float64)
+    net = build_model(
+        small_model("pi_limit"), {"name": "auto"}, Shape(64, 10), torch.Generator().manual_seed(0), torch.float64
+    )
     x = torch.randn(7, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     cotangent = torch.randn(7, 10, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     net.apply_update(net.gradient(x, cotangent), 0.5, 0.1)
@@ -178,7 +229,13 @@ def test_networks_are_drawn_from_a_trained_pi_limit(tmp_path):
     """Wide ones predict as it does; all of them have learned without being trained themselves."""
     limit = train.run(small(tmp_path, "task=cifar10", "model=pi_limit", "task.subset=400", "trainer.epochs=4"))
     path = tmp_path / "results/runs/cifar10" / limit["id"] / "checkpoints/best.safetensors"
-    options = ["task=cifar10", "model=pi_net", "trainer.epochs=0", f"model.sampled_from={path}", *(f"model.{k}={v}" for k, v in SAME.items())]
+    options = [
+        "task=cifar10",
+        "model=pi_net",
+        "trainer.epochs=0",
+        f"model.sampled_from={path}",
+        *(f"model.{k}={v}" for k, v in SAME.items()),
+    ]
     wide = train.run(small(tmp_path, *options, "model.width=4096"))["metrics"]["test/accuracy"]
     assert limit["metrics"]["test/accuracy"] > 80 and abs(wide - limit["metrics"]["test/accuracy"]) < 4
     path.write_bytes(b"no")
@@ -188,5 +245,12 @@ def test_networks_are_drawn_from_a_trained_pi_limit(tmp_path):
         train.run(small(tmp_path, *options, "model.width=8", "model.sampled_from=nowhere"))
 
 
-SAME = {"alpha_1": 1, "alpha_out": 0.5, "beta": 0.5, "first_multiplier": 0.1, "readout_multiplier": 4, "bias_multiplier": 0.5}
+SAME = {
+    "alpha_1": 1,
+    "alpha_out": 0.5,
+    "beta": 0.5,
+    "first_multiplier": 0.1,
+    "readout_multiplier": 4,
+    "bias_multiplier": 0.5,
+}
 """The multipliers of the pi-limit, which a network drawn from it has to have."""

@@ -35,7 +35,10 @@ def networks():
     g = lambda: torch.Generator().manual_seed(0)
     yield "linear mup", linear.finite(8, D, K, 1.0, 0.5, 0.7, named("mup", 1), g(), torch.float64)
     yield "linear mu-limit", linear.mu_limit(D, K, 1.0, 0.5, 0.7, torch.float64)
-    yield "relu depth 2 ntk", mlp.finite(9, D, K, (1.0, 1.4, 0.8), mlp.Factors(beta=0.5), named("ntk", 2), "relu", g(), torch.float64)
+    yield (
+        "relu depth 2 ntk",
+        mlp.finite(9, D, K, (1.0, 1.4, 0.8), mlp.Factors(beta=0.5), named("ntk", 2), "relu", g(), torch.float64),
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 3])

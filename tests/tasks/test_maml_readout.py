@@ -33,7 +33,20 @@ def limit(readout=0.0):
 
 def nets():
     yield "mlp", mlp.finite(9, D, K, (1.0, 1.4, 0.8), FACTORS, named("mup", 2), "relu", generator(), torch.float64)
-    yield "frozen mlp", mlp.finite(9, D, K, (1.0, 1.4, 0.8), Factors(1.2, 0.8, 0.5, 0.0, 0.6, 0.0), named("mup", 2), "relu", generator(), torch.float64)
+    yield (
+        "frozen mlp",
+        mlp.finite(
+            9,
+            D,
+            K,
+            (1.0, 1.4, 0.8),
+            Factors(1.2, 0.8, 0.5, 0.0, 0.6, 0.0),
+            named("mup", 2),
+            "relu",
+            generator(),
+            torch.float64,
+        ),
+    )
     yield "pi-net", sampled(limit(), 16, generator(2))
 
 
@@ -107,12 +120,24 @@ def test_evaluation_by_features_is_evaluation_by_images(model, tmp_path, monkeyp
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["model=pi_limit", "model.readout_multiplier=2"], "frozen at zero between episodes; set model.readout=zero and model.readout_multiplier=0"),
+        (
+            ["model=pi_limit", "model.readout_multiplier=2"],
+            "frozen at zero between episodes; set model.readout=zero and model.readout_multiplier=0",
+        ),
         (["model=pi_limit", "model.readout=gaussian"], "frozen at zero between episodes"),
-        (["model=pi_limit", "task.adaptation.parameters=all"], "set task.adaptation.parameters=readout, or task.adaptation.order=first"),
+        (
+            ["model=pi_limit", "task.adaptation.parameters=all"],
+            "set task.adaptation.parameters=readout, or task.adaptation.order=first",
+        ),
         (["model=pi_limit", "task.adaptation.steps=0"], "task.adaptation.steps is 0; it must be at least 1"),
-        (["model=pi_limit", "trainer.schedule.name=multistep", "trainer.schedule.milestones=[100000]"], "trainer.schedule.milestones"),
-        (["model=nngp_limit", "task.adaptation.parameters=readout"], "this model adapts as a whole; set task.adaptation.parameters=all"),
+        (
+            ["model=pi_limit", "trainer.schedule.name=multistep", "trainer.schedule.milestones=[100000]"],
+            "trainer.schedule.milestones",
+        ),
+        (
+            ["model=nngp_limit", "task.adaptation.parameters=readout"],
+            "this model adapts as a whole; set task.adaptation.parameters=all",
+        ),
         (["model=mu_limit"], "this model adapts as a whole"),
     ],
 )

@@ -39,10 +39,17 @@ def test_contexts_are_those_of_a_plain_loop(seed, window, sentence, length):
     for batch, rows in zip(batches, (slice(0, middle - start), slice(middle - start, None)), strict=True):
         share[rows, batch.context.words] = batch.context.means.dense()
         found_touches[batch.context.words] += batch.context.touches
-        torch.testing.assert_close(batch.context.means.by_columns.dense(rows.indices(end - start)[1] - rows.start).mT, batch.context.means.dense())
+        torch.testing.assert_close(
+            batch.context.means.by_columns.dense(rows.indices(end - start)[1] - rows.start).mT,
+            batch.context.means.dense(),
+        )
     touches = torch.zeros(V, dtype=torch.float64)
     for row, t in enumerate(range(start, end)):
-        near = [s for s in range(max(t - reach[t], 0), min(t + reach[t] + 1, length)) if s != t and s // sentence == t // sentence]
+        near = [
+            s
+            for s in range(max(t - reach[t], 0), min(t + reach[t] + 1, length))
+            if s != t and s // sentence == t // sentence
+        ]
         expected = torch.zeros(V, dtype=torch.float64)
         for s in near:
             expected[words[s]] += 1
@@ -62,7 +69,12 @@ def test_words_are_kept_as_often_as_they_should_be_and_minibatches_cover_them():
     found = torch.bincount(text.words, minlength=4)
     spread = (counts * probability * (1 - probability)).sqrt()
     assert ((found - counts * probability).abs() <= 4 * spread).all()
-    assert len(text.bounds) == 77 and text.bounds[0] == 0 and text.bounds[-1] == len(text.words) and np.all(np.diff(text.bounds) >= 0)
+    assert (
+        len(text.bounds) == 77
+        and text.bounds[0] == 0
+        and text.bounds[-1] == len(text.words)
+        and np.all(np.diff(text.bounds) >= 0)
+    )
     reach = torch.bincount(text.reach.int(), minlength=6)[1:] / len(text.reach)
     assert len(reach) == 5 and (reach - 0.2).abs().max() < 0.03
 
@@ -89,7 +101,11 @@ def test_shared_draws_have_every_word_as_often_as_expected_up_to_rounding(seed, 
     sampler = Negatives(torch.arange(1, V + 1), 0.75)
     drawn = torch.bincount(sampler.spread(3, number, generator(seed))[1], minlength=V)
     expected = number * sampler.probability
-    assert drawn.sum() == number and (drawn >= (expected - 1e-9).floor()).all() and (drawn <= (expected + 1e-9).ceil()).all()
+    assert (
+        drawn.sum() == number
+        and (drawn >= (expected - 1e-9).floor()).all()
+        and (drawn <= (expected + 1e-9).ceil()).all()
+    )
 
 
 def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
@@ -127,7 +143,9 @@ def test_the_step_on_touched_rows_is_autograd_of_the_whole_network(shared, alpha
     net.apply_update(update, 0.3)
     for name, p in net.named_parameters():
         torch.testing.assert_close(p.detach(), before[name] - 0.3 * p.grad if alpha or name != "b" else before[name])
-    halved = pullback(cbow.cotangent(f, batch)).scaled({"U": torch.tensor(0.5), "V": torch.tensor(0.5), "b": torch.tensor(0.5)})
+    halved = pullback(cbow.cotangent(f, batch)).scaled(
+        {"U": torch.tensor(0.5), "V": torch.tensor(0.5), "b": torch.tensor(0.5)}
+    )
     torch.testing.assert_close(halved.norms()["U"], update.norms()["U"] / 2)
 
 
@@ -141,9 +159,15 @@ def test_a_position_without_context_moves_nothing(shared):
     drawn = torch.randint(V, (1, 8) if shared else (6, 5), generator=generator())
     batches = []
     for reach in ([2, 2, 0, 2, 2, 2], [0] * 6):
-        batches.append(next(assembled(Windows(words, torch.tensor(reach), 3, 100)([0, 6]), drawn, shared, 0.5, V, torch.float64)))
+        batches.append(
+            next(assembled(Windows(words, torch.tensor(reach), 3, 100)([0, 6]), drawn, shared, 0.5, V, torch.float64))
+        )
     some, none = batches
-    assert some.present.tolist() == [1, 1, 0, 1, 1, 1] and some.weight[2].eq(0).all() and some.asked.touches.sum() <= 5 * (1 + 8 * 0.5)
+    assert (
+        some.present.tolist() == [1, 1, 0, 1, 1, 1]
+        and some.weight[2].eq(0).all()
+        and some.asked.touches.sum() <= 5 * (1 + 8 * 0.5)
+    )
     f, pullback = net.linearized(none.context, none.asked)
     assert cbow.loss(f, none) == 0 and none.asked.touches.eq(0).all() and len(none.context.words) == 0
     assert all(norm == 0 for norm in pullback(cbow.cotangent(f, none)).norms().values())
@@ -205,11 +229,16 @@ def test_the_kernel_limit_is_the_network_whose_embeddings_stay(tangent, decay):
 
 def test_the_kernel_limit_bears_a_long_decay():
     """In float32, after decay has left nothing of the first coefficients: the network's f all the same."""
-    machine, net = BagKernelMachine(Kernel("linear", False, 1.0, 0.0, 0.0), V, V), linear.mu_limit(V, V, 1.0, 0.0, 0.0, bags=True)
+    machine, net = (
+        BagKernelMachine(Kernel("linear", False, 1.0, 0.0, 0.0), V, V),
+        linear.mu_limit(V, V, 1.0, 0.0, 0.0, bags=True),
+    )
     for t in range(60):
         batch, _ = batch_of(True, t, dtype=torch.float32)
         for model in (machine, net):
-            f, pullback = model.linearized(batch.context, dataclasses.replace(batch.asked, touches=30 * batch.asked.touches))
+            f, pullback = model.linearized(
+                batch.context, dataclasses.replace(batch.asked, touches=30 * batch.asked.touches)
+            )
             model.apply_update(pullback(cbow.cotangent(f, batch)), 0.3, 0.2)
         net.U.data.copy_(torch.eye(V))
     assert machine.kept.min() > 1e-7

@@ -33,14 +33,19 @@ def minibatch(context, targets, negatives):
 
 def examples(z, part):
     """Examples of a fixture as a minibatch; the touches of decay weigh every example by its own learning rate."""
-    context, targets, negatives, rate = (torch.tensor(z[k][part]).to(t) for k, t in (("ctx", torch.int64), ("tgt", torch.int64), ("neg", torch.int64), ("lr", torch.float64)))
+    context, targets, negatives, rate = (
+        torch.tensor(z[k][part]).to(t)
+        for k, t in (("ctx", torch.int64), ("tgt", torch.int64), ("neg", torch.int64), ("lr", torch.float64))
+    )
     batch = minibatch(context, targets, negatives)
     if z["wd"]:
         shrink = torch.log(1 - rate * z["wd"]) / np.log(1 - z["wd"])
         entries = batch.context.means.dense() * (context >= 0).sum(1, keepdim=True)
         bags = Bags(batch.context.words, batch.context.means, (entries * shrink[:, None]).sum(0))
         uses = batch.asked.over_rows(batch.weight)
-        batch = cbow.Minibatch(bags, dataclasses.replace(batch.asked, touches=(uses * shrink[:, None]).sum(0)), batch.weight, batch.present)
+        batch = cbow.Minibatch(
+            bags, dataclasses.replace(batch.asked, touches=(uses * shrink[:, None]).sum(0)), batch.weight, batch.present
+        )
     return batch, rate
 
 
@@ -59,7 +64,14 @@ def train(net, z, size):
 
 def compare(net, z, positives, losses):
     U, V = net.U.detach().mT, net.V.detach()
-    for found, name in ((U, "U"), (V, "V"), (V @ U.mT, "logits"), (U @ U.mT, "gram_U"), (positives, "pos_logit"), (losses, "loss")):
+    for found, name in (
+        (U, "U"),
+        (V, "V"),
+        (V @ U.mT, "logits"),
+        (U @ U.mT, "gram_U"),
+        (positives, "pos_logit"),
+        (losses, "loss"),
+    ):
         np.testing.assert_allclose(found.numpy(), z[name], err_msg=name, **TOLERANCE)
 
 
@@ -82,7 +94,9 @@ def test_the_mu_limit_starts_where_the_fixture_does(file):
 def run_sequentially(z, U, V, table=False):
     losses, positives = [], []
     for context, target, negatives, rate in zip(z["ctx"], z["tgt"], z["neg"], z["lr"], strict=True):
-        loss, positive = sequential.step(U, V, context[context >= 0].tolist(), int(target), negatives.tolist(), float(rate), z["wd"], table)
+        loss, positive = sequential.step(
+            U, V, context[context >= 0].tolist(), int(target), negatives.tolist(), float(rate), z["wd"], table
+        )
         losses.append(loss)
         positives.append(positive)
     return torch.tensor(positives, dtype=torch.float64), torch.tensor(losses, dtype=torch.float64)
@@ -143,7 +157,14 @@ def test_finite_widths_approach_the_limit(file):
     for i, n in enumerate(z["widths"]):
         for s in range(3):
             U0 = np.random.default_rng([7, n, s]).standard_normal((words, n)) / np.sqrt(n)
-            net = linear.reduced(LinearNet(torch.tensor(U0).mT, torch.zeros(words, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64), 0.0))
+            net = linear.reduced(
+                LinearNet(
+                    torch.tensor(U0).mT,
+                    torch.zeros(words, n, dtype=torch.float64),
+                    torch.zeros(n, dtype=torch.float64),
+                    0.0,
+                )
+            )
             train(net, z, z["batch"])
             logits = (net.V @ net.U - limit.V @ limit.U).detach().abs()
             gram = (net.U.mT @ net.U - limit.U.mT @ limit.U).detach().abs()

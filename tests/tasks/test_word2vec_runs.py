@@ -24,7 +24,9 @@ def corpus(words=300, questions=((0, 1, 2, 3),)):
     tokens = torch.randint(V, (words,), generator=generator()).int()
     names = [f"w{i}" for i in range(V)]
     asked = torch.tensor(questions)
-    return Corpus(tokens, torch.bincount(tokens, minlength=V), names, asked, torch.zeros(len(asked)).long(), ("city-in-state",))
+    return Corpus(
+        tokens, torch.bincount(tokens, minlength=V), names, asked, torch.zeros(len(asked)).long(), ("city-in-state",)
+    )
 
 
 def config(**more):
@@ -44,7 +46,11 @@ def test_an_epoch_resumed_inside_goes_on_with_the_same_batches(shared):
     whole, resumed = (list(task(shared_negatives=shared).batches(2, start)) for start in (0, 6))
     assert len(whole) == 10 == task().steps_per_epoch
     for one, other in zip(whole[6:], resumed, strict=True):
-        pairs = [(one.weight, other.weight), (one.context.means.dense(), other.context.means.dense()), (one.context.words, other.context.words)]
+        pairs = [
+            (one.weight, other.weight),
+            (one.context.means.dense(), other.context.means.dense()),
+            (one.context.words, other.context.words),
+        ]
         pairs += [(one.asked.rows, other.asked.rows), (one.asked.own, other.asked.own)]
         assert all(torch.equal(x, y) for x, y in pairs)
 
@@ -52,7 +58,10 @@ def test_an_epoch_resumed_inside_goes_on_with_the_same_batches(shared):
 def test_minibatches_that_would_diverge_are_refused():
     """All 30 words of a minibatch are kept, and 5 negatives share 4 draws: 37.5 gradients in each."""
     assert task().positions == pytest.approx(30)
-    with pytest.raises(ConfigError, match=r"0.1\^2 times 38 summed gradients is 0.38, beyond task.most_summed=0.25.* Raise task.shared_negatives"):
+    with pytest.raises(
+        ConfigError,
+        match=r"0.1\^2 times 38 summed gradients is 0.38, beyond task.most_summed=0.25.* Raise task.shared_negatives",
+    ):
         task().check(0.1)
     task().check(0.08)
     task(shared_negatives=7).check(0.1)
@@ -72,7 +81,11 @@ def test_a_vocabulary_without_questions_and_an_unknown_section():
 def test_the_probe_has_the_names_of_one_side_or_the_other():
     one = Word2Vec(config(), corpus(questions=((0, 1, 2, 3), (4, 2, 5, -1))), 0, torch.device("cpu"))
     probe = one.probe()
-    assert probe.names == ("city", "state") and probe.examples == ("w0", "w4", "w5", "w1", "w3") and probe.labels.tolist() == [0, 0, 0, 1, 1]
+    assert (
+        probe.names == ("city", "state")
+        and probe.examples == ("w0", "w4", "w5", "w1", "w3")
+        and probe.labels.tolist() == [0, 0, 0, 1, 1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +93,10 @@ def test_the_probe_has_the_names_of_one_side_or_the_other():
     [
         (["model=finite", "model.depth=2"], "one linear hidden layer only"),
         (["model=finite", "model.activation=relu"], "one linear hidden layer only"),
-        (["model=mu_limit", "trainer.selection=validation"], "no validation data of its own; use trainer.selection=last"),
+        (
+            ["model=mu_limit", "trainer.selection=validation"],
+            "no validation data of its own; use trainer.selection=last",
+        ),
         (["model=mu_limit", "task.window=0"], "task.window is 0; it must be at least 1"),
         (["model=mu_limit", "trainer.learning_rate=30"], "beyond task.most_summed=0.125"),
         (["model=ntk_limit", "model.activation=relu"], "model.activation=linear"),
@@ -96,18 +112,34 @@ def test_what_has_no_meaning_says_why(overrides, message, tmp_path):
 def test_a_vocabulary_too_large_for_the_memory_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
     """2 V^2 + V float32 numbers: 10 words need 840 bytes, nine tenths of what is free."""
     monkeypatch.setattr(prediction, "free_memory", lambda device: 940)
-    with pytest.raises(ConfigError, match=r"needs 0.0 GB .* the largest vocabulary that fits has 10 words: set data.min_count=\d+ \((\d+) words\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"needs 0.0 GB .* the largest vocabulary that fits has 10 words: set data.min_count=\d+ \((\d+) words\)",
+    ):
         train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
 
 
 def test_a_run_stops_at_a_stated_epoch_of_its_schedule_and_keeps_what_evaluation_needs(tmp_path):
     whole = train.run(small(tmp_path / "a", "task=word2vec", "trainer.epochs=3"))
-    part = train.run(small(tmp_path / "b", "task=word2vec", "trainer.epochs=3", "trainer.stop_epoch=2", "trainer.checkpoint_every=0"))
-    rows = {p: (tmp_path / p / "results/runs/word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines() for p, s in (("a", whole), ("b", part))}
-    strip = lambda line: line.rsplit(", \"seconds\"", 1)[0]
-    assert [strip(r) for r in rows["b"][:2]] == [strip(r) for r in rows["a"][:2]] and len(rows["b"]) == 3 and part["best_epoch"] == 2
+    part = train.run(
+        small(tmp_path / "b", "task=word2vec", "trainer.epochs=3", "trainer.stop_epoch=2", "trainer.checkpoint_every=0")
+    )
+    rows = {
+        p: (tmp_path / p / "results/runs/word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines()
+        for p, s in (("a", whole), ("b", part))
+    }
+    strip = lambda line: line.rsplit(', "seconds"', 1)[0]
+    assert (
+        [strip(r) for r in rows["b"][:2]] == [strip(r) for r in rows["a"][:2]]
+        and len(rows["b"]) == 3
+        and part["best_epoch"] == 2
+    )
     folder = tmp_path / "b/results/runs/word2vec" / part["id"]
-    assert list((folder / "checkpoints").iterdir()) == [] and (folder / "evidence.npz").exists() and (folder / "features.npz").exists()
+    assert (
+        list((folder / "checkpoints").iterdir()) == []
+        and (folder / "evidence.npz").exists()
+        and (folder / "features.npz").exists()
+    )
 
 
 def test_questions_are_lower_case_and_in_their_sections():
@@ -122,7 +154,10 @@ def test_a_state_by_columns_is_saved_without_a_copy_and_taken_over():
     other.load_state(state)
     assert torch.equal(other.U, net.U) and torch.equal(other.V, net.V) and not other.U.is_contiguous()
     with pytest.raises(CheckpointError, match="does not fit"):
-        other.load_state(linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator()).state() | {"columns": state["columns"][:3]})
+        other.load_state(
+            linear.finite(5, V, V, 1.0, 0.8, 0.5, named("mup", 1), generator()).state()
+            | {"columns": state["columns"][:3]}
+        )
 
 
 def test_word_vectors_can_be_had_of_a_finished_run(tmp_path, capsys):
@@ -152,7 +187,9 @@ def test_running_out_of_memory_is_a_sentence(tmp_path, monkeypatch):
 
 def test_what_it_will_take_is_said_before(tmp_path, capsys):
     summary = train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
-    assert capsys.readouterr().out.startswith("predicted: 0.00 GB of parameters, about 0.0 min of training for 240 steps")
+    assert capsys.readouterr().out.startswith(
+        "predicted: 0.00 GB of parameters, about 0.0 min of training for 240 steps"
+    )
     state = load_file(tmp_path / "results/runs/word2vec" / summary["id"] / "checkpoints/best.safetensors")
     assert summary["predicted"]["parameter_bytes"] == sum(t.numel() * t.element_size() for t in state.values())
 
@@ -163,7 +200,17 @@ def test_gensim_reads_the_word_vectors(form, model, tmp_path):
     from gensim.models import KeyedVectors
 
     rank = [] if model == "model=finite" else ["task.embedding_rank=6"]
-    summary = train.run(small(tmp_path, "task=word2vec", model, "trainer.epochs=1", f"task.embeddings={form}", *rank, "model.width=20" if not rank else "seed=0"))
+    summary = train.run(
+        small(
+            tmp_path,
+            "task=word2vec",
+            model,
+            "trainer.epochs=1",
+            f"task.embeddings={form}",
+            *rank,
+            "model.width=20" if not rank else "seed=0",
+        )
+    )
     folder = tmp_path / "results/runs/word2vec" / summary["id"]
     path = folder / {"text": "embeddings.txt", "binary": "embeddings.bin"}[form]
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")

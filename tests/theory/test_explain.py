@@ -32,7 +32,15 @@ def test_predicted_exponents(abc, f_0, delta_f, delta):
 @pytest.mark.parametrize(
     "abc, phrases",
     [
-        (named("mup", 2), ["feature learning", "Up to the shift symmetry it is mup", "learn features in the limit: 1, 2", "model=pi_limit"]),
+        (
+            named("mup", 2),
+            [
+                "feature learning",
+                "Up to the shift symmetry it is mup",
+                "learn features in the limit: 1, 2",
+                "model=pi_limit",
+            ],
+        ),
         (named("ntk", 3), ["regime: kernel", "learn features in the limit: none", "model=ntk_limit"]),
         (named("standard", 1, 1), ["model=nngp_limit", "it is standard"]),
         (named("standard", 2), ["regime: unstable", "r = -1", "features explode"]),
@@ -47,7 +55,9 @@ def test_what_is_said(abc, phrases):
 
 
 def test_what_is_not_enough():
-    config = lambda **keys: ExplainConfig(**{"parametrization": None, "depth": 1, "a": None, "b": None, "c": None, **keys})
+    config = lambda **keys: ExplainConfig(
+        **{"parametrization": None, "depth": 1, "a": None, "b": None, "c": None, **keys}
+    )
     with pytest.raises(ConfigError, match="give a, b .* and c"):
         config(a=(0, 1)).build()
     with pytest.raises(ConfigError, match="two ways to say it"):

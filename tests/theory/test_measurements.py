@@ -21,12 +21,18 @@ HALF = Fraction(1, 2)
 RECIPE = read_recipe(report.EXPERIMENTS / report.THEORY)
 
 
-@pytest.mark.parametrize("abc", [named("mup", 2), named("ntk", 2), named("standard", 2, 1), named("mup", 3), named("mean_field", 1)], ids=lambda abc: f"{abc.name}-{abc.depth}")
+@pytest.mark.parametrize(
+    "abc",
+    [named("mup", 2), named("ntk", 2), named("standard", 2, 1), named("mup", 3), named("mean_field", 1)],
+    ids=lambda abc: f"{abc.name}-{abc.depth}",
+)
 def test_tracked_is_the_network_of_the_models(abc):
     """The same initial weights and steps through the parametrized multilayer perceptron give the same outputs and changes."""
     width, inputs, outputs, rate = 12, 5, 3, 0.3
     omegas = draw(width, inputs, outputs, abc.depth, stream("tracked"), torch.float64)
-    net = finite(width, inputs, outputs, (1.0,) * (abc.depth + 1), Factors(), abc, "relu", stream("other"), torch.float64)
+    net = finite(
+        width, inputs, outputs, (1.0,) * (abc.depth + 1), Factors(), abc, "relu", stream("other"), torch.float64
+    )
     shifted = abc.shifted(abc.c / 2)
     with torch.no_grad():
         for l, omega in enumerate(omegas, start=1):
@@ -49,7 +55,16 @@ def test_tracked_is_the_network_of_the_models(abc):
 
 
 CHECK = coordinate_check.Check(
-    depths=(1, 2), widths=(32, 64, 128, 256, 512, 1024), fitted=4, seeds=16, steps=(1, 2, 5), rate=0.5, inputs=8, outputs=8, examples=6, resamplings=100
+    depths=(1, 2),
+    widths=(32, 64, 128, 256, 512, 1024),
+    fitted=4,
+    seeds=16,
+    steps=(1, 2, 5),
+    rate=0.5,
+    inputs=8,
+    outputs=8,
+    examples=6,
+    resamplings=100,
 )
 
 
@@ -91,11 +106,17 @@ def test_size_of_activations_at_initialisation():
 
 def test_the_dichotomy():
     pairs = {name: (RECIPE.at(2).get(name), abc) for name, abc in RECIPE.at(1).items() if classify(abc).nontrivial}
-    found = dichotomy.table(pairs, dichotomy.Dichotomy(depth=2, widths=(64, 1024), seeds=4, steps=20, rate=0.5, inputs=8, examples=6))
+    found = dichotomy.table(
+        pairs, dichotomy.Dichotomy(depth=2, widths=(64, 1024), seeds=4, steps=20, rate=0.5, inputs=8, examples=6)
+    )
     narrow, wide = (found[found.width == w].set_index(["parametrization", "activation"]) for w in (64, 1024))
     frozen, learning = wide.index[wide.r > 0], wide.index[wide.r == 0]
-    assert (wide.kernel_moves[frozen] < 0.75 * narrow.kernel_moves[frozen]).all() and (wide.from_kernel_descent[frozen] < 0.75 * narrow.from_kernel_descent[frozen]).all()
-    assert (wide.kernel_moves[learning] > 0.75 * narrow.kernel_moves[learning]).all() and (wide.from_kernel_descent[learning] > 0.05).all()
+    assert (wide.kernel_moves[frozen] < 0.75 * narrow.kernel_moves[frozen]).all() and (
+        wide.from_kernel_descent[frozen] < 0.75 * narrow.from_kernel_descent[frozen]
+    ).all()
+    assert (wide.kernel_moves[learning] > 0.75 * narrow.kernel_moves[learning]).all() and (
+        wide.from_kernel_descent[learning] > 0.05
+    ).all()
     linear = wide.xs("linear", level="activation")
     assert (linear.from_mu_limit[linear.r == 0] < 0.03).all() and (linear.from_mu_limit[linear.r > 0] > 0.05).all()
 
@@ -107,19 +128,34 @@ def test_the_tangent_kernel_is_that_of_autograd():
     with torch.no_grad():
         for l, omega in enumerate(omegas, start=1):
             getattr(net, f"w{l}").copy_(omega)
-    gradients = [torch.cat([g.flatten() for g in torch.autograd.grad(net(x)[i, 0], list(net.parameters()))]) for i in range(4)]
+    gradients = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(net(x)[i, 0], list(net.parameters()))]) for i in range(4)
+    ]
     J = torch.stack(gradients)
     torch.testing.assert_close(dichotomy.tangent_kernel(Tracked(omegas, 10, abc, 0.1), x), 0.1 * J @ J.mT)
 
 
 def test_finite_networks_converge_to_their_limits():
-    settings = convergence.Convergence(widths=(64, 256, 1024), draws=12, marks=(0, 5), rate_mu=0.2, rate_pi=0.2, depth=2, rank=8, inputs=6, outputs=3, examples=8)
+    settings = convergence.Convergence(
+        widths=(64, 256, 1024),
+        draws=12,
+        marks=(0, 5),
+        rate_mu=0.2,
+        rate_pi=0.2,
+        depth=2,
+        rank=8,
+        inputs=6,
+        outputs=3,
+        examples=8,
+    )
     for slope in slopes(convergence.table(settings)).values():
         assert -0.65 < slope < -0.35
 
 
 def test_the_best_learning_rate_stays_put_in_mup_only():
-    settings = learning_rates.LearningRates(depth=2, base_width=64, widths=(64, 512), lowest=-7, highest=-3, seeds=1, steps=40, share=0.25, batch=64)
+    settings = learning_rates.LearningRates(
+        depth=2, base_width=64, widths=(64, 512), lowest=-7, highest=-3, seeds=1, steps=40, share=0.25, batch=64
+    )
     best = best_rates(learning_rates.table(RECIPE.at(2, ("μP", "standard, c = 0")), settings))
     (_, narrow), (_, wide) = best["μP"]
     assert narrow == wide
@@ -130,10 +166,20 @@ def test_the_best_learning_rate_stays_put_in_mup_only():
 def test_regimes_of_the_plane():
     found = plane.table(2, [Fraction(1), Fraction(3, 2)], Fraction(1, 4))
     places = found[found.name.notna() & (found.name != "")].set_index("name")
-    assert tuple(places.loc["mup", ["readout", "c", "update"]]) == (1, 0, 1) == tuple(places.loc["mean_field (depth 1)", ["readout", "c", "update"]])
-    assert tuple(places.loc["ntk", ["readout", "c", "update"]]) == (0.5, 1, 1) == tuple(places.loc["standard, c = 1", ["readout", "c", "update"]])
+    assert (
+        tuple(places.loc["mup", ["readout", "c", "update"]])
+        == (1, 0, 1)
+        == tuple(places.loc["mean_field (depth 1)", ["readout", "c", "update"]])
+    )
+    assert (
+        tuple(places.loc["ntk", ["readout", "c", "update"]])
+        == (0.5, 1, 1)
+        == tuple(places.loc["standard, c = 1", ["readout", "c", "update"]])
+    )
     grid = found[found.name == ""]
-    for line in places[places["update"] == 1].itertuples():  # the map says of a named parametrization's place what its own exponents say
+    for line in places[
+        places["update"] == 1
+    ].itertuples():  # the map says of a named parametrization's place what its own exponents say
         here = grid[(grid.readout == line.readout) & (grid.c == line.c) & (grid["update"] == 1)]
         assert list(here.regime) == [line.regime]
     assert set(grid[grid["update"] == 1].regime) == {"unstable", "kernel", "feature learning"}
@@ -143,7 +189,11 @@ def test_regimes_of_the_plane():
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_member_of_the_plane_has_its_coordinates(depth):
     for readout, c, update in [(1, 0, 1), (HALF, 1, 1), (Fraction(3, 4), HALF, Fraction(3, 2))]:
-        assert plane.coordinates(plane.member(Fraction(readout), Fraction(c), depth, Fraction(update))) == (readout, c, update)
+        assert plane.coordinates(plane.member(Fraction(readout), Fraction(c), depth, Fraction(update))) == (
+            readout,
+            c,
+            update,
+        )
     assert plane.member(Fraction(1), Fraction(0), depth).same_training(named("mup", depth))
 
 
@@ -158,4 +208,12 @@ def test_intervals_of_slopes():
 def test_parts_of_every_scale():
     for scale in ("demo", "cpu", "paper"):
         names = [part.name for part in parts(RECIPE, scale)]
-        assert names == ["coordinate_check_1", "coordinate_check_2", "coordinate_check_3", "dichotomy", "plane", "convergence", "learning_rates"]
+        assert names == [
+            "coordinate_check_1",
+            "coordinate_check_2",
+            "coordinate_check_3",
+            "dichotomy",
+            "plane",
+            "convergence",
+            "learning_rates",
+        ]

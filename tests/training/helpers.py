@@ -14,7 +14,15 @@ SMALL_WORD2VEC = [
     "data.running_words=4000", "data.pairs=6", "data.topic_words=3", "data.role_words=4", "data.common_words=10", "data.questions=20",
 ]  # fmt: skip
 
-SMALL_IMAGES = ["scale=demo", "logger=none", "trainer.progress=false", "trainer.epochs=3", "task.subset=120", "task.validation_images=40", "task.probe_images=5"]
+SMALL_IMAGES = [
+    "scale=demo",
+    "logger=none",
+    "trainer.progress=false",
+    "trainer.epochs=3",
+    "task.subset=120",
+    "task.validation_images=40",
+    "task.probe_images=5",
+]
 
 
 def small(folder: Path, *overrides: str) -> dict:
@@ -29,7 +37,12 @@ def small(folder: Path, *overrides: str) -> dict:
             options = [o for o in options if not o.startswith("trainer.epochs")]
     elif "cifar10" in given:
         task, options = "cifar10", SMALL_IMAGES
-        kernel = any(o.startswith(("model=nn", "model=nt", "experiment=cifar10/nn", "experiment=cifar10/nt")) for o in overrides)
+        kernel = any(
+            o.startswith(("model=nn", "model=nt", "experiment=cifar10/nn", "experiment=cifar10/nt")) for o in overrides
+        )
         options = [o for o in options if not kernel or not o.startswith(("trainer.epochs", "task.validation"))]
     model = [] if any(o.startswith(("model=", "experiment=")) for o in overrides) else ["model=finite", "model.width=8"]
-    return composed("train", [f"task={task}", *model, *options, f"paths.results={folder}/results", f"data.root={folder}/data", *overrides])
+    return composed(
+        "train",
+        [f"task={task}", *model, *options, f"paths.results={folder}/results", f"data.root={folder}/data", *overrides],
+    )

@@ -87,13 +87,21 @@ class Stop(Exception):
     pass
 
 
-WORD2VEC = ("task=word2vec", "data.running_words=1000", "task.words_per_step=170", "task.shared_negatives=192", "trainer.schedule.every=340")
+WORD2VEC = (
+    "task=word2vec",
+    "data.running_words=1000",
+    "task.words_per_step=170",
+    "task.shared_negatives=192",
+    "trainer.schedule.every=340",
+)
 """Six steps an epoch, as few-shot learning has here, and a rate that falls inside it."""
 
 
 IMAGES = ("task=cifar10", "task.batch=20", "trainer.schedule.name=constant")
 
-PAIRS = [(t, m) for t in (("task=maml_omniglot",), WORD2VEC) for m in ("model=finite", "model=mu_limit", "model=ntk_limit")]
+PAIRS = [
+    (t, m) for t in (("task=maml_omniglot",), WORD2VEC) for m in ("model=finite", "model=mu_limit", "model=ntk_limit")
+]
 PAIRS += [(IMAGES, m) for m in ("model=finite", "model=pi_net", "model=pi_limit")]
 
 

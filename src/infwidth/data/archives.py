@@ -40,7 +40,9 @@ def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
             for info in archive.infolist():
                 parts = Path(info.filename.replace("\\", "/")).parts
                 if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in info.filename:
-                    raise DataError(f"{path} holds the entry {info.filename!r}, which would leave the folder it is extracted to; do not use this archive.")
+                    raise DataError(
+                        f"{path} holds the entry {info.filename!r}, which would leave the folder it is extracted to; do not use this archive."
+                    )
                 if not info.is_dir():
                     yield info.filename, archive.read(info)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
@@ -57,7 +59,9 @@ def tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 parts = Path(member.name.replace("\\", "/")).parts
                 if member.name.startswith(("/", "\\")) or ".." in parts:
-                    raise DataError(f"{path} holds the entry {member.name!r}, which would leave the folder it is extracted to; do not use this archive.")
+                    raise DataError(
+                        f"{path} holds the entry {member.name!r}, which would leave the folder it is extracted to; do not use this archive."
+                    )
                 if member.isfile():
                     yield member.name, archive.extractfile(member).read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
@@ -98,6 +102,8 @@ class Download:
         found = checksum(partial, self.algorithm) if self.digest else None
         if found != self.digest:
             partial.unlink()
-            raise DataError(f"{self.url} arrived with {self.algorithm} {found} instead of {self.digest}; the download was discarded.")
+            raise DataError(
+                f"{self.url} arrived with {self.algorithm} {found} instead of {self.digest}; the download was discarded."
+            )
         shutil.move(partial, target)
         return target

@@ -70,7 +70,9 @@ def _make_text(config: text.CorpusConfig, root: Path, mirror: Path | None):
     if config.questions:
         question_file = Path(config.questions)
     else:
-        question_file = _located("questions-words.txt", questions.find, lambda raw: questions.OFFICIAL.fetch(raw / "text"), root, mirror)
+        question_file = _located(
+            "questions-words.txt", questions.find, lambda raw: questions.OFFICIAL.fetch(raw / "text"), root, mirror
+        )
         questions.require_official(question_file)
     label = path.name if config.name == "text_file" else config.name
     return text.prepare(config, label, path, question_file, stream, size)
@@ -89,7 +91,9 @@ def _fil9(config: text.CorpusConfig, root: Path, mirror: Path | None):
     if not path.name.startswith("enwik9"):
         return text.require(path, text.TEXT8_MD5, text.TEXT8_BYTES), text.blocks(path), text.FIL9_BYTES
     text.require(path, text.ENWIK9_MD5, text.ENWIK9_BYTES)
-    stream = text.verified(wikifil.cleaned(text.blocks(path)), text.TEXT8_MD5, text.TEXT8_BYTES, f"fil9, made from {path},")
+    stream = text.verified(
+        wikifil.cleaned(text.blocks(path)), text.TEXT8_MD5, text.TEXT8_BYTES, f"fil9, made from {path},"
+    )
     return path, stream, text.FIL9_BYTES
 
 
@@ -103,7 +107,9 @@ def _simple8(config: text.CorpusConfig, root: Path, mirror: Path | None):
 
 def _text_file(config: text.CorpusConfig, root: Path, mirror: Path | None):
     if config.path is None:
-        raise ConfigError("data=text_file needs data.path, a text8-format file (a-z and spaces), plain, .zip, .gz or .xz.")
+        raise ConfigError(
+            "data=text_file needs data.path, a text8-format file (a-z and spaces), plain, .zip, .gz or .xz."
+        )
     path = Path(config.path)
     return path, text.blocks(path), None
 

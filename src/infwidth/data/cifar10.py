@@ -47,7 +47,9 @@ def download(folder: Path) -> Source:
     return Source(OFFICIAL.fetch(folder / "cifar10"), "official")
 
 
-def prepare(source: Source, expected: dict[str, int] = SPLITS, progress: Callable = bar) -> tuple[dict[str, np.ndarray], dict]:
+def prepare(
+    source: Source, expected: dict[str, int] = SPLITS, progress: Callable = bar
+) -> tuple[dict[str, np.ndarray], dict]:
     """Arrays 'train_x', 'test_x' (n, 3072) uint8, channels first, 'train_y', 'test_y' (n,) uint8, and the manifest.
 
     expected: images of each split. Raises DataError that names what is missing, of another size or no image.
@@ -58,7 +60,9 @@ def prepare(source: Source, expected: dict[str, int] = SPLITS, progress: Callabl
         arrays, label = _from_files(source.path, expected, progress)
     for split, number in expected.items():
         if len(arrays[f"{split}_x"]) != number:
-            raise DataError(f"{source.path} has {len(arrays[f'{split}_x'])} {split} images instead of {number}; fetch the data again.")
+            raise DataError(
+                f"{source.path} has {len(arrays[f'{split}_x'])} {split} images instead of {number}; fetch the data again."
+            )
     found = {"path": str(source.path), **({"sha256": checksum(source.path, "sha256")} if source.path.is_file() else {})}
     return arrays, {"label": label, "source": found, "class_names": list(CLASSES)}
 
@@ -77,12 +81,18 @@ def _from_files(path: Path, expected: dict[str, int], progress: Callable) -> tup
     names = sorted({label for _, label in images})
     if set(names) != set(CLASSES):
         wrong = sorted(set(CLASSES) - set(names)) or sorted(set(names) - set(CLASSES))
-        raise DataError(f"{path} {'lacks' if len(names) < len(CLASSES) else 'does not have'} the class folder {wrong[0]!r}; the classes are: {', '.join(CLASSES)}.")
+        raise DataError(
+            f"{path} {'lacks' if len(names) < len(CLASSES) else 'does not have'} the class folder {wrong[0]!r}; the classes are: {', '.join(CLASSES)}."
+        )
     arrays: dict[str, np.ndarray] = {}
     for split in expected:
         if missing := [c for c in CLASSES if (split, c) not in images]:
-            raise DataError(f"{path} lacks the class folder {split}/{missing[0]}; the data is incomplete, fetch it again.")
-        ordered = [(CLASSES.index(c), x) for c in CLASSES for _, x in sorted(images[split, c], key=lambda item: item[0])]
+            raise DataError(
+                f"{path} lacks the class folder {split}/{missing[0]}; the data is incomplete, fetch it again."
+            )
+        ordered = [
+            (CLASSES.index(c), x) for c in CLASSES for _, x in sorted(images[split, c], key=lambda item: item[0])
+        ]
         arrays[f"{split}_x"] = np.stack([x for _, x in ordered])
         arrays[f"{split}_y"] = np.array([y for y, _ in ordered], np.uint8)
     return arrays, f"CIFAR10 ({'JPEG' if lossy else 'image files'})"
@@ -102,14 +112,21 @@ def _pixels(content: bytes, path: Path, name: str) -> np.ndarray:
     except (OSError, SyntaxError, ValueError) as e:
         raise DataError(f"{path}: {name} is not a readable image ({e}); fetch the data again.") from e
     if image.size != (SIZE, SIZE):
-        raise DataError(f"{path}: {name} is {image.size[0]} x {image.size[1]} pixels instead of {SIZE} x {SIZE}; this is not CIFAR10.")
+        raise DataError(
+            f"{path}: {name} is {image.size[0]} x {image.size[1]} pixels instead of {SIZE} x {SIZE}; this is not CIFAR10."
+        )
     return np.asarray(image).transpose(2, 0, 1).reshape(-1)
 
 
 class _Arrays(pickle.Unpickler):
     """Reads the archive's dictionaries of arrays and nothing that could execute."""
 
-    ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+    ALLOWED = {
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("_codecs", "encode"),
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:

@@ -26,4 +26,8 @@ def prepare(config: DigitsConfig) -> tuple[dict[str, np.ndarray], dict]:
     y = digits.target[order].astype(np.uint8)
     cut = len(y) - config.test_images
     arrays = {"train_x": x[:cut], "train_y": y[:cut], "test_x": x[cut:], "test_y": y[cut:]}
-    return arrays, {"label": "digits (scikit-learn)", "source": "scikit-learn", "class_names": [str(d) for d in range(10)]}
+    return arrays, {
+        "label": "digits (scikit-learn)",
+        "source": "scikit-learn",
+        "class_names": [str(d) for d in range(10)],
+    }

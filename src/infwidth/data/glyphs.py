@@ -31,7 +31,9 @@ class GlyphsConfig:
 def prepare(config: GlyphsConfig) -> tuple[dict[str, np.ndarray], dict]:
     """Arrays 'train', 'validation', 'test' (classes, drawers, 784) uint8 and the manifest; deterministic in the config."""
     arrays = {}
-    for split, number in zip(SPLITS, (config.train_classes, config.validation_classes, config.test_classes), strict=True):
+    for split, number in zip(
+        SPLITS, (config.train_classes, config.validation_classes, config.test_classes), strict=True
+    ):
         rng = np.random.default_rng([config.generator_seed, SPLITS.index(split)])
         arrays[split] = np.stack([_drawn_class(rng, config.drawers, config.jitter) for _ in range(number)])
     names = [f"glyph {i}" for i in range(config.test_classes)]

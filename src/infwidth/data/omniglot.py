@@ -80,7 +80,9 @@ def _drawings(part: str, path: Path) -> Iterator[tuple[str, bytes]]:
 def rotated_and_resized(drawing: Image.Image) -> np.ndarray:
     """(4, 28, 28) uint8 of a black-on-white drawing: each rotation at full size, then resized; strokes 255."""
     ink = Image.eval(drawing.convert("L"), lambda p: 255 - p)
-    turned = [ink] + [ink.transpose(t) for t in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)]
+    turned = [ink] + [
+        ink.transpose(t) for t in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+    ]
     return np.stack([np.asarray(t.resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for t in turned])
 
 
@@ -97,7 +99,9 @@ def prepare(sources: dict[str, Path], progress: Callable = bar) -> tuple[dict[st
                 drawer = int(Path(file).stem.split("_")[-1])
                 try:
                     drawing = Image.open(io.BytesIO(content))
-                    images.setdefault((part, alphabet, int(folder.removeprefix("character"))), {})[drawer] = rotated_and_resized(drawing)
+                    images.setdefault((part, alphabet, int(folder.removeprefix("character"))), {})[drawer] = (
+                        rotated_and_resized(drawing)
+                    )
                 except OSError as e:
                     raise DataError(f"{path}: {name} is not a readable image ({e}); fetch the data again.") from e
                 done.update()
@@ -113,10 +117,15 @@ def prepare(sources: dict[str, Path], progress: Callable = bar) -> tuple[dict[st
         kept = every[:, :1] if split == "test" else every
         arrays[split] = kept.reshape(-1, DRAWERS, SIZE * SIZE)
         rotations = (0,) if split == "test" else (0, 90, 180, 270)
-        names[split] = [f"{alphabet} {number}" + (f" at {r}°" if r else "") for _, alphabet, number in characters for r in rotations]
+        names[split] = [
+            f"{alphabet} {number}" + (f" at {r}°" if r else "") for _, alphabet, number in characters for r in rotations
+        ]
     manifest = {
         "label": "Omniglot",
-        "source": {part: {"path": str(p), **({"sha256": checksum(p, "sha256")} if p.is_file() else {})} for part, p in sources.items()},
+        "source": {
+            part: {"path": str(p), **({"sha256": checksum(p, "sha256")} if p.is_file() else {})}
+            for part, p in sources.items()
+        },
         "test_class_names": names["test"],
     }
     return arrays, manifest

@@ -42,14 +42,27 @@ def prepare(config: PlantedConfig) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of :func:`infwidth.data.text.prepare` and the manifest; deterministic in the config."""
     rng = np.random.default_rng(config.generator_seed)
     relations, pairs = len(RELATIONS), config.pairs
-    sizes = (relations * pairs * 2, relations * pairs * config.topic_words, relations * 2 * config.role_words, config.common_words)
+    sizes = (
+        relations * pairs * 2,
+        relations * pairs * config.topic_words,
+        relations * 2 * config.role_words,
+        config.common_words,
+    )
     names = _names(rng, sum(sizes))
     starts = np.cumsum((0, *sizes))
     sentences = -(-config.running_words // config.sentence)
-    relation, pair, side = rng.integers(relations, size=sentences), rng.integers(pairs, size=sentences), rng.integers(2, size=sentences)
+    relation, pair, side = (
+        rng.integers(relations, size=sentences),
+        rng.integers(pairs, size=sentences),
+        rng.integers(2, size=sentences),
+    )
     shape = (sentences, config.sentence)
-    topic = starts[1] + ((relation * pairs + pair)[:, None] * config.topic_words + rng.integers(config.topic_words, size=shape))
-    role = starts[2] + ((relation * 2 + side)[:, None] * config.role_words + rng.integers(config.role_words, size=shape))
+    topic = starts[1] + (
+        (relation * pairs + pair)[:, None] * config.topic_words + rng.integers(config.topic_words, size=shape)
+    )
+    role = starts[2] + (
+        (relation * 2 + side)[:, None] * config.role_words + rng.integers(config.role_words, size=shape)
+    )
     common = starts[3] + np.minimum(rng.zipf(1.5, size=shape) - 1, config.common_words - 1)
     text = np.choose(rng.choice(3, p=(0.35, 0.35, 0.3), size=shape), (topic, role, common))
     entity = (relation * pairs + pair) * 2 + side
@@ -57,7 +70,9 @@ def prepare(config: PlantedConfig) -> tuple[dict[str, np.ndarray], dict]:
     written = " ".join(names[i] for i in text.reshape(-1)[: config.running_words]).encode()
     tokens, vocabulary, counts = indexed(first([written], config.bytes), config.min_count)
     if not vocabulary:
-        raise DataError(f"the planted corpus has no word at least data.min_count={config.min_count} times; lower data.min_count or take more data.bytes.")
+        raise DataError(
+            f"the planted corpus has no word at least data.min_count={config.min_count} times; lower data.min_count or take more data.bytes."
+        )
     asked = _questions(rng, names, config)
     arrays = {"tokens": tokens, "counts": counts, "words": as_bytes(vocabulary)}
     return arrays | asked.arrays(vocabulary), {
@@ -73,7 +88,9 @@ def _names(rng: np.random.Generator, number: int) -> list[str]:
     found: dict[str, None] = {}
     while len(found) < number:
         syllables = rng.integers(2, 4)
-        found["".join(CONSONANTS[rng.integers(len(CONSONANTS))] + VOWELS[rng.integers(5)] for _ in range(syllables))] = None
+        found[
+            "".join(CONSONANTS[rng.integers(len(CONSONANTS))] + VOWELS[rng.integers(5)] for _ in range(syllables))
+        ] = None
     return list(found)
 
 

@@ -46,7 +46,9 @@ def temporary_folder(folder: Path) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as e:
-        raise DataError(f"prepared data cannot be written to {folder.parent} ({e.strerror}); set data.root to a folder with room.") from e
+        raise DataError(
+            f"prepared data cannot be written to {folder.parent} ({e.strerror}); set data.root to a folder with room."
+        ) from e
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Prepared:
@@ -67,7 +69,9 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], manifest: Mapping[str,
     except OSError as e:
         if folder.exists():  # another process was faster: its folder is as good
             return read(folder)
-        raise DataError(f"prepared data cannot be written to {folder} ({e.strerror}); set data.root to a folder with room.") from e
+        raise DataError(
+            f"prepared data cannot be written to {folder} ({e.strerror}); set data.root to a folder with room."
+        ) from e
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return read(folder)
@@ -86,5 +90,7 @@ def read(folder: Path) -> Prepared:
                 raise ValueError(f"{name}.npy is not what the manifest says")
             arrays[name] = array
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError) as e:
-        raise DataError(f"the prepared data in {folder} is damaged ({e}); delete that folder and run the same command again.") from e
+        raise DataError(
+            f"the prepared data in {folder} is damaged ({e}); delete that folder and run the same command again."
+        ) from e
     return Prepared(arrays, manifest)

@@ -8,7 +8,9 @@ import numpy as np
 from infwidth.data.archives import Download, checksum, first_file
 from infwidth.errors import DataError
 
-OFFICIAL = Download("https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt", "8b7461cbf7ecc0aec9b32eb626821105")
+OFFICIAL = Download(
+    "https://raw.githubusercontent.com/tmikolov/word2vec/master/questions-words.txt", "8b7461cbf7ecc0aec9b32eb626821105"
+)
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,13 @@ def parse(text: str, where: str) -> Questions:
                 raise DataError(f"{where}, line {number}: a section is ': name', not {line!r}; correct the file.")
             sections.append(parts[1])
         elif len(parts) != 4:
-            raise DataError(f"{where}, line {number}: a question has four words, this one {len(parts)} ({line!r}); correct the file.")
+            raise DataError(
+                f"{where}, line {number}: a question has four words, this one {len(parts)} ({line!r}); correct the file."
+            )
         elif not sections:
-            raise DataError(f"{where}, line {number}: the first question stands before any section; begin with a line ': name'.")
+            raise DataError(
+                f"{where}, line {number}: the first question stands before any section; begin with a line ': name'."
+            )
         else:
             words.append(tuple(parts))
             section.append(len(sections) - 1)
@@ -61,7 +67,9 @@ def read(path: Path) -> Questions:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise DataError(f"the analogy questions {path} cannot be read ({e}); give a file in the format of questions-words.txt.") from e
+        raise DataError(
+            f"the analogy questions {path} cannot be read ({e}); give a file in the format of questions-words.txt."
+        ) from e
     return parse(text, str(path))
 
 
@@ -69,7 +77,9 @@ def require_official(path: Path) -> None:
     """DataError if the file is not the official one."""
     found = checksum(path, OFFICIAL.algorithm)
     if found != OFFICIAL.digest:
-        raise DataError(f"{path} is not the official file (md5 {found} instead of {OFFICIAL.digest}); for questions of your own set data.questions=FILE.")
+        raise DataError(
+            f"{path} is not the official file (md5 {found} instead of {OFFICIAL.digest}); for questions of your own set data.questions=FILE."
+        )
 
 
 def find(folder: Path) -> Path | None:

@@ -26,7 +26,9 @@ BLOCK = 1 << 22
 ALLOWED = b"abcdefghijklmnopqrstuvwxyz \n"
 SUFFIXES = ("", ".txt", ".xz", ".gz", ".zip")
 
-TEXT8 = Download("http://mattmahoney.net/dc/text8.zip", "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232", "sha256")
+TEXT8 = Download(
+    "http://mattmahoney.net/dc/text8.zip", "a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232", "sha256"
+)
 ENWIK9 = Download("http://mattmahoney.net/dc/enwik9.zip", None)
 TEXT8_MD5, TEXT8_BYTES = "3bea1919949baf155f99411df5fada7e", 100_000_000
 ENWIK9_MD5, ENWIK9_BYTES = "e206c3450ac99950df65bf70ef61a12d", 1_000_000_000
@@ -52,7 +54,9 @@ def blocks(path: Path) -> Iterator[bytes]:
             while block := f.read(BLOCK):
                 yield block
     except FileNotFoundError as e:
-        raise DataError(f"{path} does not exist; give a text8-format file (a-z and spaces), plain, .zip, .gz or .xz.") from e
+        raise DataError(
+            f"{path} does not exist; give a text8-format file (a-z and spaces), plain, .zip, .gz or .xz."
+        ) from e
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as e:
         raise DataError(f"{path} is not a whole {path.suffix or 'text'} file ({e}); fetch it again.") from e
 
@@ -77,7 +81,13 @@ def checked(stream: Iterable[bytes], where: str) -> Iterator[bytes]:
     for block in stream:
         if strange := block.translate(None, ALLOWED):
             at = block.index(strange[:1])
-            what = "an upper-case letter" if strange[:1].isupper() else "a byte of UTF-8 text" if strange[0] > 127 else "a character"
+            what = (
+                "an upper-case letter"
+                if strange[:1].isupper()
+                else "a byte of UTF-8 text"
+                if strange[0] > 127
+                else "a character"
+            )
             raise DataError(
                 f"{where} has {what} ({strange[:1]!r}) at byte {seen + at}; text8 format is lower-case a-z and spaces only. "
                 "Convert it first: lower case, digits spelled out, everything else a space."
@@ -108,7 +118,9 @@ def verified(stream: Iterable[bytes], md5: str, size: int, where: str) -> Iterat
         yield block
     if left or digest.hexdigest() != md5:
         found = f"it ends {left} bytes early" if left else f"they have md5 {digest.hexdigest()}"
-        raise DataError(f"{where} is not what it should be: its first {size} bytes must have md5 {md5}, but {found}; fetch it again.")
+        raise DataError(
+            f"{where} is not what it should be: its first {size} bytes must have md5 {md5}, but {found}; fetch it again."
+        )
 
 
 def require(path: Path, md5: str, size: int) -> Path:
@@ -118,7 +130,9 @@ def require(path: Path, md5: str, size: int) -> Path:
     return path
 
 
-def indexed(stream: Iterable[bytes], min_count: int, progress: Callable[[int], None] = lambda n: None) -> tuple[np.ndarray, list[str], np.ndarray]:
+def indexed(
+    stream: Iterable[bytes], min_count: int, progress: Callable[[int], None] = lambda n: None
+) -> tuple[np.ndarray, list[str], np.ndarray]:
     """(words of the text as int32 indices, rarer words left out; the vocabulary; its counts int64).
 
     The vocabulary has the words seen at least ``min_count`` times, the most frequent first, ties in alphabetical order.
@@ -152,7 +166,9 @@ def _any_word(stream: Iterable[bytes]) -> bool:
 def as_bytes(words: list[str]) -> np.ndarray:
     """Words as a (V, longest) uint8 array, padded with zeros."""
     longest = max(map(len, words))
-    return np.frombuffer(b"".join(w.encode().ljust(longest, b"\0") for w in words), np.uint8).reshape(len(words), longest)
+    return np.frombuffer(b"".join(w.encode().ljust(longest, b"\0") for w in words), np.uint8).reshape(
+        len(words), longest
+    )
 
 
 def as_words(array: np.ndarray) -> list[str]:
@@ -165,20 +181,28 @@ def find(folder: Path, name: str) -> Path | None:
     return first_file((folder, folder / "text", folder / name), (f"{name}{suffix}" for suffix in SUFFIXES))
 
 
-def prepare(config: CorpusConfig, label: str, path: Path, question_file: Path, stream: Iterable[bytes], size: int | None = None):
+def prepare(
+    config: CorpusConfig, label: str, path: Path, question_file: Path, stream: Iterable[bytes], size: int | None = None
+):
     """Arrays 'tokens' (N,) int32, 'counts' (V,) int64, 'words' (V, longest) uint8, 'questions' (Q, 4) int32, 'sections' (Q,)
     int32, and the manifest. size: bytes of the text if they are known, for the progress bar.
 
     Raises DataError for a text that is not in text8 format, is empty or leaves no vocabulary, and for wrong questions.
     """
-    asked = questions.read(question_file)  # what is wrong with the small file is better known before the large one is read
+    asked = questions.read(
+        question_file
+    )  # what is wrong with the small file is better known before the large one is read
     if config.bytes is not None:
         size = config.bytes
     with bar(total=size, desc=f"preparing {config.name}", unit="B", unit_scale=True) as done:
         tokens, words, counts = indexed(checked(first(stream, config.bytes), str(path)), config.min_count, done.update)
     if not words:
         rare = config.min_count > 1 and _any_word(first(blocks(path), config.bytes))
-        reason = f"no word at least data.min_count={config.min_count} times; lower data.min_count" if rare else "no words; give another file"
+        reason = (
+            f"no word at least data.min_count={config.min_count} times; lower data.min_count"
+            if rare
+            else "no words; give another file"
+        )
         raise DataError(f"{path} has {reason}.")
     part = f" (first {config.bytes / 1e6:g} MB)" if config.bytes is not None else ""
     arrays = {"tokens": tokens, "counts": counts, "words": as_bytes(words)}

@@ -8,20 +8,48 @@ import torch
 
 from infwidth.config import load
 from infwidth.errors import ConfigError
-from infwidth.models.configs import FiniteConfig, KernelConfig, MuLimitConfig, ParametrizationConfig, PiLimitConfig, PiNetConfig, Shape
+from infwidth.models.configs import (
+    FiniteConfig,
+    KernelConfig,
+    MuLimitConfig,
+    ParametrizationConfig,
+    PiLimitConfig,
+    PiNetConfig,
+    Shape,
+)
 from infwidth.models.contract import Model, Sizes, Work
 
-AUTO = {"finite": "mup", "mu_limit": "mup", "nngp_limit": "standard", "ntk_limit": "ntk", "pi_limit": "mup", "pi_net": "mup"}
+AUTO = {
+    "finite": "mup",
+    "mu_limit": "mup",
+    "nngp_limit": "standard",
+    "ntk_limit": "ntk",
+    "pi_limit": "mup",
+    "pi_net": "mup",
+}
 """What parametrization=auto means for each model."""
 
-MODELS = {"finite": FiniteConfig, "mu_limit": MuLimitConfig, "nngp_limit": KernelConfig, "ntk_limit": KernelConfig, "pi_limit": PiLimitConfig, "pi_net": PiNetConfig}
+MODELS = {
+    "finite": FiniteConfig,
+    "mu_limit": MuLimitConfig,
+    "nngp_limit": KernelConfig,
+    "ntk_limit": KernelConfig,
+    "pi_limit": PiLimitConfig,
+    "pi_net": PiNetConfig,
+}
 
 
 def build_model(
-    model: Mapping[str, Any], parametrization: Mapping[str, Any], shape: Shape, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    model: Mapping[str, Any],
+    parametrization: Mapping[str, Any],
+    shape: Shape,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
 ) -> Model:
     """A model of ``shape`` from its config groups, on the CPU."""
-    return _config(model).build(load(ParametrizationConfig, parametrization, "parametrization"), shape, generator, dtype)
+    return _config(model).build(
+        load(ParametrizationConfig, parametrization, "parametrization"), shape, generator, dtype
+    )
 
 
 def predicted_bytes(model: Mapping[str, Any], shape: Shape, dtype: torch.dtype = torch.float32) -> int:
@@ -29,12 +57,16 @@ def predicted_bytes(model: Mapping[str, Any], shape: Shape, dtype: torch.dtype =
     return _config(model).memory(shape, dtype)
 
 
-def predicted_work(model: Mapping[str, Any], shape: Shape, sizes: Sizes | None, dtype: torch.dtype = torch.float32) -> Work | None:
+def predicted_work(
+    model: Mapping[str, Any], shape: Shape, sizes: Sizes | None, dtype: torch.dtype = torch.float32
+) -> Work | None:
     """What a run takes; sizes: of a typical batch of bags. None where it is not predicted."""
     return _config(model).work(shape, sizes, dtype)
 
 
-def largest_fitting(model: Mapping[str, Any], shape: Shape, available: int, dtype: torch.dtype = torch.float32) -> tuple[str, int]:
+def largest_fitting(
+    model: Mapping[str, Any], shape: Shape, available: int, dtype: torch.dtype = torch.float32
+) -> tuple[str, int]:
     """Which part of the shape to lower, 'inputs' (and outputs), 'examples' or 'steps', and the most of it that takes no more than ``available`` bytes."""
     config = _config(model)
     name = config.grows_with

@@ -24,7 +24,6 @@ from infwidth.models.pi_net import sampled
 from infwidth.models.regression import KernelRegression
 from infwidth.parametrization import ABC, named, require_limit
 
-
 REGULARISER = 1e-4
 """Added to the diagonal of kernel regression, as published."""
 
@@ -56,13 +55,19 @@ class ParametrizationConfig:
         """The abc-parametrization for ``depth`` hidden layers; ``auto`` is the model's own."""
         if self.name == "custom":
             if self.a is None or self.b is None or self.c is None:
-                raise ConfigError("parametrization=custom needs parametrization.a, parametrization.b (one exponent per weight layer) and parametrization.c.")
+                raise ConfigError(
+                    "parametrization=custom needs parametrization.a, parametrization.b (one exponent per weight layer) and parametrization.c."
+                )
             abc = ABC(self.a, self.b, self.c)
             if abc.depth != depth:
-                raise ConfigError(f"parametrization.a has {len(self.a)} exponents; a network of model.depth={depth} has {depth + 1} weight layers.")
+                raise ConfigError(
+                    f"parametrization.a has {len(self.a)} exponents; a network of model.depth={depth} has {depth + 1} weight layers."
+                )
             return abc
         if self.a is not None or self.b is not None:
-            raise ConfigError(f"parametrization={self.name} has its own a and b; use parametrization=custom to give them.")
+            raise ConfigError(
+                f"parametrization={self.name} has its own a and b; use parametrization=custom to give them."
+            )
         return auto if self.name == "auto" else named(self.name, depth, self.c)
 
 
@@ -79,7 +84,16 @@ class MultipliersConfig:
     decay_follows: bool = False
 
     def factors(self, alpha: float) -> Factors:
-        return Factors(self.alpha_1, self.alpha_out, alpha, self.alpha_readout, self.first, self.readout, self.bias, self.decay_follows)
+        return Factors(
+            self.alpha_1,
+            self.alpha_out,
+            alpha,
+            self.alpha_readout,
+            self.first,
+            self.readout,
+            self.bias,
+            self.decay_follows,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,22 +117,49 @@ class FiniteConfig:
     def linear(self) -> bool:
         return self.depth == 1 and self.activation == "linear"
 
-    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(
+        self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype
+    ) -> Model:
         abc = parametrization.build(named("mup", self.depth), self.depth)
         if self.linear and (self.multipliers or self.base_width):
-            raise ConfigError("model.multipliers and model.base_width are for deep or nonlinear networks; set them to null, or model.activation=relu.")
+            raise ConfigError(
+                "model.multipliers and model.base_width are for deep or nonlinear networks; set them to null, or model.activation=relu."
+            )
         if self.linear:
             net = linear.finite(
-                self.width, shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, abc, generator, dtype, self.initial or "gaussian", shape.bags
+                self.width,
+                shape.inputs,
+                shape.outputs,
+                self.sigma_u,
+                self.sigma_v,
+                self.alpha,
+                abc,
+                generator,
+                dtype,
+                self.initial or "gaussian",
+                shape.bags,
             )
             return linear.reduced(net) if self.change_of_basis else net
         if shape.bags:
             raise ConfigError(BAGS)
         if self.initial == "uniform":
-            raise ConfigError("model.initial=uniform is for the linear network; deep or nonlinear ones take model.initial=gaussian.")
+            raise ConfigError(
+                "model.initial=uniform is for the linear network; deep or nonlinear ones take model.initial=gaussian."
+            )
         sigmas = (self.sigma_u, *[self.sigma_hidden] * (self.depth - 1), self.sigma_v)
         factors = self.multipliers.factors(self.alpha) if self.multipliers else Factors(beta=self.alpha)
-        return mlp.finite(self.width, shape.inputs, shape.outputs, sigmas, factors, abc, self.activation, generator, dtype, self.base_width or 1)
+        return mlp.finite(
+            self.width,
+            shape.inputs,
+            shape.outputs,
+            sigmas,
+            factors,
+            abc,
+            self.activation,
+            generator,
+            dtype,
+            self.base_width or 1,
+        )
 
     grows_with = "inputs"
 
@@ -145,7 +186,9 @@ class MuLimitConfig:
     sigma_v: float = key(at_least=0, default=1.0)
     alpha: float = key(at_least=0, default=1.0)
 
-    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(
+        self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype
+    ) -> Model:
         if self.depth != 1 or self.activation != "linear":
             raise ConfigError(
                 f"model=mu_limit is computable for one linear hidden layer only, not for model.depth={self.depth} with "
@@ -189,13 +232,24 @@ class KernelConfig:
     def tangent(self) -> bool:
         return self.name == "ntk_limit"
 
-    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(
+        self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype
+    ) -> Model:
         auto = named("ntk", self.depth) if self.tangent else named("standard", 1, c=1)
         require_limit(parametrization.build(auto, auto.depth), "ntk" if self.tangent else "nngp", self.name)
         if self.solve == "regression":
             if self.convention != "pilim" or shape.bags:
-                raise ConfigError("model.solve=regression takes model.convention=pilim and dense inputs, such as task=cifar10.")
-            return KernelRegression(self.deep_kernel(), self.regularisers or (REGULARISER,), self.choose_on, shape.inputs, shape.outputs, dtype)
+                raise ConfigError(
+                    "model.solve=regression takes model.convention=pilim and dense inputs, such as task=cifar10."
+                )
+            return KernelRegression(
+                self.deep_kernel(),
+                self.regularisers or (REGULARISER,),
+                self.choose_on,
+                shape.inputs,
+                shape.outputs,
+                dtype,
+            )
         if self.kernel == "as_published" and self.convention != "pilim":
             raise ConfigError("model.kernel=as_published is PiLim's NTK; it takes model.convention=pilim.")
         if self.convention == "pilim":
@@ -203,20 +257,38 @@ class KernelConfig:
                 raise ConfigError(BAGS)
             return KernelMachine(self.deep_kernel(), shape.inputs, shape.outputs, dtype)
         if self.depth != 1:
-            raise ConfigError(f"model.convention=tp4 has kernels of one hidden layer, not of model.depth={self.depth}; model.convention=pilim has deeper ones.")
+            raise ConfigError(
+                f"model.convention=tp4 has kernels of one hidden layer, not of model.depth={self.depth}; model.convention=pilim has deeper ones."
+            )
         machine = BagKernelMachine if shape.bags else KernelMachine
-        return machine(Kernel(self.activation, self.tangent, self.sigma_u, self.sigma_v, self.sigma_b), shape.inputs, shape.outputs, dtype)
+        return machine(
+            Kernel(self.activation, self.tangent, self.sigma_u, self.sigma_v, self.sigma_b),
+            shape.inputs,
+            shape.outputs,
+            dtype,
+        )
 
     def deep_kernel(self) -> DeepKernel:
         rates = {"weight_rates": self.weight_rates or (), "bias_rates": self.bias_rates or ()}
         for name, given in rates.items():
             if len(given) not in (0, self.depth + 1):
-                raise ConfigError(f"model.{name} has {len(given)} multipliers; model.depth={self.depth} has {self.depth + 1} layers of weights.")
+                raise ConfigError(
+                    f"model.{name} has {len(given)} multipliers; model.depth={self.depth} has {self.depth + 1} layers of weights."
+                )
         if self.kernel == "as_published" and not self.tangent:
-            raise ConfigError("model.kernel=as_published is a kernel of model=ntk_limit; the published NNGP is the true one.")
+            raise ConfigError(
+                "model.kernel=as_published is a kernel of model=ntk_limit; the published NNGP is the true one."
+            )
         if self.activation != "relu":
             raise ConfigError("model.convention=pilim has kernels of ReLU networks; set model.activation=relu.")
-        return DeepKernel(self.depth, (self.sigma_w or 1.0) ** 2, self.sigma_b**2, self.tangent, self.kernel == "as_published", *rates.values())
+        return DeepKernel(
+            self.depth,
+            (self.sigma_w or 1.0) ** 2,
+            self.sigma_b**2,
+            self.tangent,
+            self.kernel == "as_published",
+            *rates.values(),
+        )
 
     @property
     def grows_with(self) -> str:
@@ -224,7 +296,10 @@ class KernelConfig:
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         if sizes is not None:  # a cache line for each number
-            return Work(4 * sizes.bags * sizes.words * sizes.asked, 3 * 64 * sizes.words * sizes.asked, shape.steps and 1) * shape.steps
+            return (
+                Work(4 * sizes.bags * sizes.words * sizes.asked, 3 * 64 * sizes.words * sizes.asked, shape.steps and 1)
+                * shape.steps
+            )
         if self.solve != "regression":
             return None
         n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)
@@ -255,15 +330,30 @@ class PiConfig:
     def factors(self) -> Factors:
         beta_readout = self.beta if self.beta_readout is None else self.beta_readout
         multipliers = (self.first_multiplier, self.readout_multiplier, self.bias_multiplier)
-        return Factors(self.alpha_1, self.alpha_out, self.beta, beta_readout, *multipliers, self.decay_follows_multipliers)
+        return Factors(
+            self.alpha_1, self.alpha_out, self.beta, beta_readout, *multipliers, self.decay_follows_multipliers
+        )
 
     grows_with = "inputs"
     own_parametrization = True
 
-    def limit(self, shape: Shape, generator: torch.Generator, dtype: torch.dtype, storage: torch.dtype | None = None) -> PiLimit:
+    def limit(
+        self, shape: Shape, generator: torch.Generator, dtype: torch.dtype, storage: torch.dtype | None = None
+    ) -> PiLimit:
         if shape.bags:
             raise ConfigError(BAGS)
-        return pi_limit(shape.inputs, shape.outputs, self.rank, self.depth, self.factors(), self.readout == "zero", self.readout_multiplier > 0, generator, dtype, storage)
+        return pi_limit(
+            shape.inputs,
+            shape.outputs,
+            self.rank,
+            self.depth,
+            self.factors(),
+            self.readout == "zero",
+            self.readout_multiplier > 0,
+            generator,
+            dtype,
+            storage,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +363,9 @@ class PiLimitConfig(PiConfig):
     name: Literal["pi_limit"]
     storage: Literal["float32", "bfloat16", "float16"] | None
 
-    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(
+        self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype
+    ) -> Model:
         return self.limit(shape, generator, dtype, getattr(torch, self.storage) if self.storage else None)
 
     grows_with = "steps"
@@ -287,15 +379,27 @@ class PiLimitConfig(PiConfig):
         storage, rows = getattr(torch, self.storage) if self.storage else dtype, self.rows(shape)
         sizes = [self.rank] * (self.depth - 1) + [shape.outputs]
         kept = 2 * self.depth * shape.batch * rows * dtype.itemsize
-        return sum(growing.bytes_of(rows, k, self.rank, storage) for k in sizes) + kept + shape.inputs * self.rank * dtype.itemsize
+        return (
+            sum(growing.bytes_of(rows, k, self.rank, storage) for k in sizes)
+            + kept
+            + shape.inputs * self.rank * dtype.itemsize
+        )
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         r, hidden = self.rank, self.depth - 1
-        forward = 2 * (hidden * 2 * r + r + shape.outputs)  # operations for each example and row; the backward pass takes as many
+        forward = 2 * (
+            hidden * 2 * r + r + shape.outputs
+        )  # operations for each example and row; the backward pass takes as many
         pairs = shape.batch * shape.steps * (r + shape.batch * shape.steps / 2)
         evaluated = shape.evaluated * (r + shape.batch * shape.steps / 2)
         dense = shape.inputs * r * (4 * shape.batch * shape.steps + 2 * shape.evaluated)
-        return Work(2 * forward * pairs + forward * evaluated + dense, 0, shape.steps, self.depth * (pairs + evaluated), (max(shape.batch, 1), r, 8 * growing.BLOCK))
+        return Work(
+            2 * forward * pairs + forward * evaluated + dense,
+            0,
+            shape.steps,
+            self.depth * (pairs + evaluated),
+            (max(shape.batch, 1), r, 8 * growing.BLOCK),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,15 +410,22 @@ class PiNetConfig(PiConfig):
     width: int = key(at_least=1)
     sampled_from: str | None = None
 
-    def build(self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+    def build(
+        self, parametrization: ParametrizationConfig, shape: Shape, generator: torch.Generator, dtype: torch.dtype
+    ) -> Model:
         if self.rank >= self.width:
-            print(f"model.rank={self.rank} is not below model.width={self.width}: gradients are not projected.", flush=True)
+            print(
+                f"model.rank={self.rank} is not below model.width={self.width}: gradients are not projected.",
+                flush=True,
+            )
         limit = self.limit(shape, generator, dtype)
         if self.sampled_from is not None:
             try:
                 limit.load_state(load_file(self.sampled_from))
             except (OSError, SafetensorError) as e:
-                raise ConfigError(f"model.sampled_from={self.sampled_from} cannot be read ({e}); give the checkpoints/best.safetensors of a run with model=pi_limit.") from e
+                raise ConfigError(
+                    f"model.sampled_from={self.sampled_from} cannot be read ({e}); give the checkpoints/best.safetensors of a run with model=pi_limit."
+                ) from e
         return sampled(limit, self.width, generator)
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:

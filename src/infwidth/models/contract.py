@@ -32,7 +32,9 @@ Cotangent = Callable[[Tensor], Tensor]
 ADAPTING = {"all": (True, True), "readout": (False, True), "hidden": (True, False)}
 """Which parameters adapt: whether the hidden layers do, and whether the readout does."""
 
-PARAMETERS = "this model adapts as a whole; set task.adaptation.parameters=all, or take model=finite (deep), pi_net or pi_limit."
+PARAMETERS = (
+    "this model adapts as a whole; set task.adaptation.parameters=all, or take model=finite (deep), pi_net or pi_limit."
+)
 
 BAGS = (
     "inputs that are bags of indices go with one linear hidden layer only: model=mu_limit, nngp_limit or ntk_limit, "
@@ -144,7 +146,9 @@ class DenseUpdate(Update):
         return {name: self[name].norm() for name in self.gradients}
 
     def scaled(self, factors: Mapping[str, Tensor]) -> "DenseUpdate":
-        return DenseUpdate(self.gradients, factors if self.factors is None else {k: f * factors[k] for k, f in self.factors.items()})
+        return DenseUpdate(
+            self.gradients, factors if self.factors is None else {k: f * factors[k] for k, f in self.factors.items()}
+        )
 
     @torch.no_grad()
     def apply_to(self, parameters: Iterable[tuple[str, Tensor]], rate: float, decay: float) -> None:
@@ -175,7 +179,9 @@ class RowUpdate(Update):
         self.rows, self.dense = dict(rows), dict(dense or {})
 
     def norms(self) -> dict[str, Tensor]:
-        return {name: r.values.norm() for name, r in self.rows.items()} | {name: g.norm() for name, g in self.dense.items()}
+        return {name: r.values.norm() for name, r in self.rows.items()} | {
+            name: g.norm() for name, g in self.dense.items()
+        }
 
     def scaled(self, factors: Mapping[str, Tensor]) -> "RowUpdate":
         rows = {name: Rows(r.index, r.values * factors[name], r.touches, r.columns) for name, r in self.rows.items()}
@@ -192,7 +198,9 @@ class RowUpdate(Update):
                 table = p.mT if r.columns else p
                 if decay:
                     kept = (1 - rate * decay) ** r.touches
-                    table.index_copy_(0, r.index, table.index_select(0, r.index).mul_(kept[:, None]).sub_(r.values, alpha=rate))
+                    table.index_copy_(
+                        0, r.index, table.index_select(0, r.index).mul_(kept[:, None]).sub_(r.values, alpha=rate)
+                    )
                 else:
                     table.index_add_(0, r.index, r.values, alpha=-rate)
 
@@ -221,7 +229,15 @@ class Model(nn.Module, ABC):
         """parameters <- (1 - rate * decay) parameters - rate * update, in place."""
 
     @abstractmethod
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
+    def adapted(
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
+    ) -> Adapted:
         """Adapt to support inputs (episodes, examples, d) by ``steps`` steps of SGD on each episode's own loss.
 
         second_order: whether pullbacks differentiate through the adaptation; which: 'all' parameters adapt, the 'readout' alone or the
@@ -232,7 +248,9 @@ class Model(nn.Module, ABC):
         """All that outputs depend on where only the readout adapts, (n, f) for inputs (n, d); None where that is not possible."""
         return None
 
-    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+    def adapted_readout(
+        self, support: Tensor, cotangent: Cotangent, rate: float, steps: int
+    ) -> Callable[[Tensor], Tensor]:
         """The adapted outputs (T, Q, k) as a function of readout features (T, Q, f), from those of the support (T, S, f)."""
         raise ConfigError(PARAMETERS)
 
@@ -276,7 +294,9 @@ class Model(nn.Module, ABC):
         own = self.state_dict()
         for name in own.keys() | state.keys():
             if name not in own or name not in state or own[name].shape != state[name].shape:
-                raise CheckpointError(f"the checkpoint does not fit the model: tensor {name!r} is missing, extra or of another shape.")
+                raise CheckpointError(
+                    f"the checkpoint does not fit the model: tensor {name!r} is missing, extra or of another shape."
+                )
         with torch.no_grad():
             for name, value in state.items():
                 own[name].copy_(value)

@@ -55,8 +55,14 @@ class DeepKernel:
         lam, lam_bias = self.weights or (1.0,) * (self.depth + 1), self.biases or (1.0,) * (self.depth + 1)
         theta = None
         for l in range(self.depth):
-            outer = scales_x[l][..., None] * scales_y[l][..., None, :] if self.tangent or self.sigma_b2 or l == self.depth - 1 else None
-            if self.tangent and l == 0:  # lam_1 S^0 + lam_1^bias, of which Lam^1 = sigma_w^2 S^0 + sigma_b^2 holds the first
+            outer = (
+                scales_x[l][..., None] * scales_y[l][..., None, :]
+                if self.tangent or self.sigma_b2 or l == self.depth - 1
+                else None
+            )
+            if (
+                self.tangent and l == 0
+            ):  # lam_1 S^0 + lam_1^bias, of which Lam^1 = sigma_w^2 S^0 + sigma_b^2 holds the first
                 theta = torch.mul(c, outer).sub_(self.sigma_b2).mul_(lam[0] / self.sigma_w2).add_(lam_bias[0])
             value, step, _ = relu_v_step_v_root(c)
             last = l == self.depth - 1

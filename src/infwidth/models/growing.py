@@ -32,7 +32,9 @@ class Spare:
 
     def empty(self, b: int, n: int, dtype: torch.dtype, device: torch.device, transposed: bool) -> Tensor:
         size = b * n
-        found = next((i for i, t in enumerate(self.free) if t.numel() >= size and t.dtype == dtype and t.device == device), None)
+        found = next(
+            (i for i, t in enumerate(self.free) if t.numel() >= size and t.dtype == dtype and t.device == device), None
+        )
         if found is None:
             self.free.clear()  # tiles of another size, of batches that are over
             flat = torch.empty(size, dtype=dtype, device=device)
@@ -74,8 +76,22 @@ class Block:
 class GrowingLayer:
     """Arrays A (M, k), unit rows B (M, r) in ``storage``, multipliers m (M,) in float32 or wider; products are computed in ``dtype``."""
 
-    def __init__(self, A: Tensor, B: Tensor, m: Tensor, dtype: torch.dtype, storage: torch.dtype | None = None, block: int | None = None):
-        self.outputs, self.rank, self.block, self.dtype, self.storage = A.shape[1], B.shape[1], block or BLOCK, dtype, storage or dtype
+    def __init__(
+        self,
+        A: Tensor,
+        B: Tensor,
+        m: Tensor,
+        dtype: torch.dtype,
+        storage: torch.dtype | None = None,
+        block: int | None = None,
+    ):
+        self.outputs, self.rank, self.block, self.dtype, self.storage = (
+            A.shape[1],
+            B.shape[1],
+            block or BLOCK,
+            dtype,
+            storage or dtype,
+        )
         self.blocks: list[Block] = []
         self.spare = Spare()
         self.append(A, B, m)

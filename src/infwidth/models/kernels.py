@@ -132,21 +132,41 @@ class KernelMachine(Model):
         self._a[self.rows : needed] = -rate * update.derivative
         self.rows = needed
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> "AdaptedKernel":
+    def adapted(
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
+    ) -> "AdaptedKernel":
         if which != "all":
             raise ConfigError(PARAMETERS)
         if second_order:
-            raise ConfigError("task.adaptation.order=second is not defined for kernel limits, whose adaptation appends rows; use task.adaptation.order=first.")
+            raise ConfigError(
+                "task.adaptation.order=second is not defined for kernel limits, whose adaptation appends rows; use task.adaptation.order=first."
+            )
         return AdaptedKernel(self, support, cotangent, rate, steps)
 
     def state(self) -> dict[str, Tensor]:
         return {"x": self.x, "a": self.a}
 
     def load_state(self, state) -> None:
-        if set(state) != {"x", "a"} or state["x"].shape[1:] != self._x.shape[1:] or state["a"].shape[1:] != self._a.shape[1:]:
-            raise CheckpointError("the checkpoint does not fit the model: it holds no kernel expansion of these inputs and outputs.")
+        if (
+            set(state) != {"x", "a"}
+            or state["x"].shape[1:] != self._x.shape[1:]
+            or state["a"].shape[1:] != self._a.shape[1:]
+        ):
+            raise CheckpointError(
+                "the checkpoint does not fit the model: it holds no kernel expansion of these inputs and outputs."
+            )
         device = self._x.device
-        self._x, self._a, self.rows = state["x"].to(device, copy=True), state["a"].to(device, copy=True), len(state["x"])
+        self._x, self._a, self.rows = (
+            state["x"].to(device, copy=True),
+            state["a"].to(device, copy=True),
+            len(state["x"]),
+        )
 
 
 class AdaptedKernel(Adapted):
@@ -177,7 +197,7 @@ class BagUpdate(Update):
         self.kernel, self.words, self.rows, self.touches, self.derivative = kernel, words, rows, touches, derivative
 
     def norms(self) -> dict[str, Tensor]:
-        return {"function": self.derivative.norm() * self.kernel.for_clipping().of_one_hots**0.5}
+        return {"function": self.derivative.norm() * self.kernel.for_clipping().of_one_hots ** 0.5}
 
     def scaled(self, factors) -> "BagUpdate":
         return BagUpdate(self.kernel, self.words, self.rows, self.touches, self.derivative * factors["function"])
@@ -195,19 +215,27 @@ class BagKernelMachine(Model):
     def __init__(self, kernel: Kernel, inputs: int, outputs: int, dtype: torch.dtype = torch.float32):
         super().__init__()
         if kernel.activation != "linear" or kernel.sigma_b:
-            raise ConfigError("task=word2vec takes the linear kernel without a bias; set model.activation=linear and model.sigma_b=0.")
+            raise ConfigError(
+                "task=word2vec takes the linear kernel without a bias; set model.activation=linear and model.sigma_b=0."
+            )
         self.kernel = kernel
         self.register_buffer("A", torch.zeros(inputs, outputs, dtype=dtype))
-        self.register_buffer("kept", torch.ones(outputs, dtype=dtype))  # what decay has left of each output's column of A
+        self.register_buffer(
+            "kept", torch.ones(outputs, dtype=dtype)
+        )  # what decay has left of each output's column of A
 
     def forward(self, x: Tensor) -> Tensor:
         return self.kernel.of_one_hots * (x @ self.A) * self.kept
 
     @torch.no_grad()
-    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:  # no dense inputs here
+    def linearized(
+        self, bags: Bags, asked: Asked
+    ) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:  # no dense inputs here
         A = self.A[bags.words[:, None], asked.rows] * self.kept[asked.rows]
         outputs = self.kernel.of_one_hots * asked.among(bags.mean_of(A))
-        return outputs, lambda cotangent: BagUpdate(self.kernel, bags.words, asked.rows, asked.touches, bags.means.transposed_times(asked.over_rows(cotangent)))
+        return outputs, lambda cotangent: BagUpdate(
+            self.kernel, bags.words, asked.rows, asked.touches, bags.means.transposed_times(asked.over_rows(cotangent))
+        )
 
     @torch.no_grad()
     def apply_update(self, update: BagUpdate, rate: float, decay: float = 0.0) -> None:
@@ -228,7 +256,23 @@ class BagKernelMachine(Model):
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> BagUpdate:
         words = torch.arange(len(self.A), device=self.A.device)
-        return BagUpdate(self.kernel, words, words[: self.A.shape[1]], torch.zeros_like(self.kept), x.flatten(0, -2).mT @ cotangent.flatten(0, -2))
+        return BagUpdate(
+            self.kernel,
+            words,
+            words[: self.A.shape[1]],
+            torch.zeros_like(self.kept),
+            x.flatten(0, -2).mT @ cotangent.flatten(0, -2),
+        )
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
-        raise ConfigError("the kernel machine on bags of indices has no adaptation; few-shot tasks build the one on dense inputs.")
+    def adapted(
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
+    ) -> Adapted:
+        raise ConfigError(
+            "the kernel machine on bags of indices has no adaptation; few-shot tasks build the one on dense inputs."
+        )

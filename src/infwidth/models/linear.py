@@ -21,7 +21,20 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.errors import ConfigError
-from infwidth.models.contract import PARAMETERS, Adapted, Asked, Bags, Cotangent, DenseUpdate, Model, Rows, RowUpdate, Sizes, Update, Work
+from infwidth.models.contract import (
+    PARAMETERS,
+    Adapted,
+    Asked,
+    Bags,
+    Cotangent,
+    DenseUpdate,
+    Model,
+    Rows,
+    RowUpdate,
+    Sizes,
+    Update,
+    Work,
+)
 from infwidth.parametrization import ABC
 
 
@@ -113,7 +126,15 @@ class LinearNet(Model):
     def _by_columns(self) -> bool:
         return not self.U.is_contiguous()
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> "AdaptedLinear":
+    def adapted(
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
+    ) -> "AdaptedLinear":
         if which != "all":
             raise ConfigError(PARAMETERS)
         return AdaptedLinear(self, support, cotangent, rate, steps, second_order)
@@ -127,7 +148,9 @@ class AdaptedLinear(Adapted):
     h'(x) = h(x) - (x Sᵀ + alpha^2) E.
     """
 
-    def __init__(self, net: LinearNet, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool):
+    def __init__(
+        self, net: LinearNet, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool
+    ):
         self.net, self.support, self.second_order = net, support, second_order
         with torch.no_grad():
             base = net.hidden(support)
@@ -189,7 +212,13 @@ class AdaptedLinear(Adapted):
 
 
 def mu_limit(
-    inputs: int, outputs: int, sigma_u: float, sigma_v: float, alpha: float = 1.0, dtype: torch.dtype = torch.float32, bags: bool = False
+    inputs: int,
+    outputs: int,
+    sigma_u: float,
+    sigma_v: float,
+    alpha: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+    bags: bool = False,
 ) -> LinearNet:
     """The mu-limit itself, in coordinates with respect to the initial Gaussians: no sampling and no width.
 
@@ -256,7 +285,11 @@ def finite(
     shifted = abc.shifted(abc.c / 2)
     first, readout = shifted.layer(1, width), shifted.layer(2, width)
     if initial == "uniform":
-        U = torch.rand(width, inputs, generator=generator, dtype=dtype).sub_(0.5).mul_(math.sqrt(12) * sigma_u * first.init_std)
+        U = (
+            torch.rand(width, inputs, generator=generator, dtype=dtype)
+            .sub_(0.5)
+            .mul_(math.sqrt(12) * sigma_u * first.init_std)
+        )
     else:
         U = torch.randn(width, inputs, generator=generator, dtype=dtype) * (sigma_u * first.init_std)
     V = torch.zeros(outputs, width, dtype=dtype)

@@ -49,7 +49,12 @@ class MLP(Model):
     """
 
     def __init__(
-        self, weights: Sequence[Tensor], biases: Sequence[Tensor | None], multipliers: Multipliers, activation: str = "relu", spans: Sequence[Tensor] = ()
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        multipliers: Multipliers,
+        activation: str = "relu",
+        spans: Sequence[Tensor] = (),
     ):
         super().__init__()
         self.depth, self.multipliers, (self.phi, self.dphi) = len(weights) - 1, multipliers, ACTIVATIONS[activation]
@@ -129,7 +134,13 @@ class MLP(Model):
                 update.apply_to([(name, p)], rate * multiplier, 0.0)
 
     def adapted(
-        self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all"
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
     ) -> Adapted:
         if which == "readout":
             return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
@@ -138,7 +149,9 @@ class MLP(Model):
     def readout_features(self, x: Tensor) -> Tensor:
         return self.features(x)
 
-    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+    def adapted_readout(
+        self, support: Tensor, cotangent: Cotangent, rate: float, steps: int
+    ) -> Callable[[Tensor], Tensor]:
         return adapted_from(self, support, cotangent, rate, steps)
 
     @torch.no_grad()
@@ -164,7 +177,9 @@ class MLP(Model):
         return self.multipliers.biases[-1] ** 2
 
     @torch.no_grad()
-    def hidden_update(self, x: Tensor, at_features: Tensor, trace: list[Tensor], readout: Parameters, query) -> DenseUpdate:
+    def hidden_update(
+        self, x: Tensor, at_features: Tensor, trace: list[Tensor], readout: Parameters, query
+    ) -> DenseUpdate:
         """As in :class:`infwidth.models.readout.Readout`."""
         return DenseUpdate(readout | self._below(at_features.flatten(0, 1), trace))
 
@@ -191,7 +206,9 @@ class AdaptedMLP(Adapted):
     Adaptation takes no notice of the layers' multipliers of the learning rate.
     """
 
-    def __init__(self, net: MLP, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool, which: str):
+    def __init__(
+        self, net: MLP, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool, which: str
+    ):
         self.net, self.second_order = net, second_order
         self.base = {name: p.detach().requires_grad_() for name, p in net.named_parameters()}
         hidden, readout = ADAPTING[which]
@@ -203,7 +220,9 @@ class AdaptedMLP(Adapted):
                     self.p = {name: p.detach().requires_grad_() if name in names else p for name, p in self.p.items()}
                 out = net.readout(net.hidden(support, self.p), self.p)
                 # Episodes do not interact, so the gradient of the sum holds every episode's own.
-                gradients = torch.autograd.grad(out, [self.p[n] for n in names], cotangent(out), create_graph=second_order, materialize_grads=True)
+                gradients = torch.autograd.grad(
+                    out, [self.p[n] for n in names], cotangent(out), create_graph=second_order, materialize_grads=True
+                )
                 for name, g in zip(names, gradients, strict=True):
                     self.p[name] = self.p[name] - rate * net.projected(name, g)
 
@@ -219,7 +238,10 @@ class AdaptedMLP(Adapted):
         def pullback(cotangent: Tensor) -> DenseUpdate:
             leaves = self.base if self.second_order else p
             gradients = torch.autograd.grad(out, list(leaves.values()), cotangent, materialize_grads=True)
-            summed = {name: g if g.shape == self.base[name].shape else g.sum(0) for name, g in zip(leaves, gradients, strict=True)}
+            summed = {
+                name: g if g.shape == self.base[name].shape else g.sum(0)
+                for name, g in zip(leaves, gradients, strict=True)
+            }
             return self.net.update(summed)
 
         return out.detach(), pullback
@@ -239,14 +261,18 @@ class Factors:
     bias: float = 1.0
     decay_follows: bool = False
 
-    def multipliers(self, depth: int, widths: Callable[[int], float] = lambda layer: 1.0, frozen_readout: bool = False) -> Multipliers:
+    def multipliers(
+        self, depth: int, widths: Callable[[int], float] = lambda layer: 1.0, frozen_readout: bool = False
+    ) -> Multipliers:
         """Those of a network; widths(l): the power of the width that multiplies weight layer l."""
         layers = range(1, depth + 2)
         ends = {1: self.alpha_1, depth + 1: self.alpha_out}
         biases = [ends.get(l, 1.0) * (self.beta * widths(1) if l <= depth else self.beta_readout) for l in layers]
         rates = tuple({1: self.first, depth + 1: self.readout}.get(l, 1.0) for l in layers)
         weights = tuple(ends.get(l, 1.0) * widths(l) for l in layers)
-        return Multipliers(weights, tuple(biases), rates, (self.bias,) * (depth + 1), self.decay_follows, frozen_readout)
+        return Multipliers(
+            weights, tuple(biases), rates, (self.bias,) * (depth + 1), self.decay_follows, frozen_readout
+        )
 
 
 def finite(
@@ -271,8 +297,14 @@ def finite(
     shifted, n = abc.shifted(abc.c / 2), width / base_width
     sizes = [inputs, *[width] * abc.depth, outputs]
     weights = [
-        torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype) * (sigmas[l - 1] * shifted.layer(l, n).init_std) for l in range(1, abc.depth + 2)
+        torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype)
+        * (sigmas[l - 1] * shifted.layer(l, n).init_std)
+        for l in range(1, abc.depth + 2)
     ]
-    multipliers = factors.multipliers(abc.depth, lambda l: shifted.layer(l, n).multiplier, frozen_readout=not factors.readout)
-    biases = [torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)]
+    multipliers = factors.multipliers(
+        abc.depth, lambda l: shifted.layer(l, n).multiplier, frozen_readout=not factors.readout
+    )
+    biases = [
+        torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)
+    ]
     return MLP(weights, biases, multipliers, activation)

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.models.contract import Adapted, Cotangent, Model, Update
 from infwidth.gaussian import relu_v
+from infwidth.models.contract import Adapted, Cotangent, Model, Update
 from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
 from infwidth.models.mlp import Factors
 from infwidth.models.readout import AdaptedReadout, adapted_from
-
 
 AT_ONCE = 1000
 """Inputs that are evaluated together: their tiles are as wide as a block of rows is long."""
@@ -31,8 +30,21 @@ class PiUpdate(Update):
 
     clip_epsilon = 0.0
 
-    def __init__(self, first: Tensor, rows: Mapping[int, tuple[Tensor, Tensor]], biases: Mapping[int, Tensor], uncounted: tuple[str, ...] = (), factors=None):
-        self.first, self.rows, self.biases, self.uncounted, self.factors = first, dict(rows), dict(biases), uncounted, factors or {}
+    def __init__(
+        self,
+        first: Tensor,
+        rows: Mapping[int, tuple[Tensor, Tensor]],
+        biases: Mapping[int, Tensor],
+        uncounted: tuple[str, ...] = (),
+        factors=None,
+    ):
+        self.first, self.rows, self.biases, self.uncounted, self.factors = (
+            first,
+            dict(rows),
+            dict(biases),
+            uncounted,
+            factors or {},
+        )
 
     def norms(self) -> dict[str, Tensor]:
         norms = {"A1": self.first.norm()} | {f"A{l}": function_norm(A, B) for l, (A, B) in self.rows.items()}
@@ -46,7 +58,13 @@ class PiUpdate(Update):
         # What is left out of the norm is still clipped by the global factor.
         common = next(iter(factors.values()))
         names = ["A1", *(f"A{l}" for l in self.rows), *(f"b{l}" for l in self.biases)]
-        return PiUpdate(self.first, self.rows, self.biases, self.uncounted, {k: self.factor(k) * factors.get(k, common) for k in names})
+        return PiUpdate(
+            self.first,
+            self.rows,
+            self.biases,
+            self.uncounted,
+            {k: self.factor(k) * factors.get(k, common) for k in names},
+        )
 
 
 class PiLimit(Model):
@@ -56,7 +74,14 @@ class PiLimit(Model):
     readout's gradient counts for the norm that is clipped.
     """
 
-    def __init__(self, A1: Tensor, layers: list[GrowingLayer], biases: list[Tensor], factors: Factors, readout_in_norm: bool = True):
+    def __init__(
+        self,
+        A1: Tensor,
+        layers: list[GrowingLayer],
+        biases: list[Tensor],
+        factors: Factors,
+        readout_in_norm: bool = True,
+    ):
         super().__init__()
         self.A1 = nn.Parameter(A1)
         self.layers, self.factors, self.readout_in_norm, self.depth = layers, factors, readout_in_norm, len(layers)
@@ -82,7 +107,9 @@ class PiLimit(Model):
         return torch.cat([self._pass(part, upto, keep=False)[0] for part in x.split(AT_ONCE)])
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.factors.alpha_out * self._values(x.reshape(-1, x.shape[-1]), self.depth + 1)).reshape(*x.shape[:-1], -1)
+        return (self.factors.alpha_out * self._values(x.reshape(-1, x.shape[-1]), self.depth + 1)).reshape(
+            *x.shape[:-1], -1
+        )
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -141,7 +168,9 @@ class PiLimit(Model):
         def kept(multiplier: float) -> float:
             return 1 - rate * decay * (multiplier if c.decay_follows else 1.0)
 
-        self.A1.mul_(kept(c.first)).addcmul_(update.first, self.A1.new_ones(()) * update.factor("A1"), value=-rate * c.first)
+        self.A1.mul_(kept(c.first)).addcmul_(
+            update.first, self.A1.new_ones(()) * update.factor("A1"), value=-rate * c.first
+        )
         for l, layer in enumerate(self.layers, start=2):
             multiplier = self._multiplier(l)
             if decay:
@@ -152,13 +181,23 @@ class PiLimit(Model):
         for l, b in enumerate(self.b, start=1):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
 
-    def adapted(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool = False, which: str = "all") -> Adapted:
+    def adapted(
+        self,
+        support: Tensor,
+        cotangent: Cotangent,
+        rate: float,
+        steps: int,
+        second_order: bool = False,
+        which: str = "all",
+    ) -> Adapted:
         from infwidth.models.pi_adapted import AdaptedPi  # which needs this module
 
         if not second_order:
             return AdaptedPi(self, support, cotangent, rate, steps, which)
         if which != "readout":
-            raise ConfigError("second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout, or task.adaptation.order=first.")
+            raise ConfigError(
+                "second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout, or task.adaptation.order=first."
+            )
         self._require_frozen_readout()
         return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
 
@@ -173,7 +212,9 @@ class PiLimit(Model):
         """g^L, of a limit whose readout is zero but for its bias."""
         return None if any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()) else self.features(x)
 
-    def adapted_readout(self, support: Tensor, cotangent: Cotangent, rate: float, steps: int) -> Callable[[Tensor], Tensor]:
+    def adapted_readout(
+        self, support: Tensor, cotangent: Cotangent, rate: float, steps: int
+    ) -> Callable[[Tensor], Tensor]:
         return adapted_from(self, support, cotangent, rate, steps)
 
     def hidden_with_trace(self, x: Tensor):
@@ -203,7 +244,14 @@ class PiLimit(Model):
         """As in :class:`infwidth.models.readout.Readout`."""
         features, at_output = query
         unit, s = unit_rows(features.flatten(0, 1))
-        rows, first = {self.depth + 1: [(self.factors.alpha_out * at_output, unit.reshape(features.shape), s.reshape(features.shape[:2]))]}, []
+        rows, first = (
+            {
+                self.depth + 1: [
+                    (self.factors.alpha_out * at_output, unit.reshape(features.shape), s.reshape(features.shape[:2]))
+                ]
+            },
+            [],
+        )
         for l, (dg, unit, s) in self.cotangents(at_features.flatten(0, 1), trace).items():
             if l > 1:
                 rows[l] = [(dg.reshape(*x.shape[:2], -1), unit.reshape(*x.shape[:2], -1), s.reshape(x.shape[:2]))]
@@ -211,7 +259,9 @@ class PiLimit(Model):
                 first.append((x, dg.reshape(*x.shape[:2], -1)))
         return self.joined_update(first, rows)
 
-    def joined_update(self, first: list[tuple[Tensor, Tensor]], points: dict[int, list[tuple[Tensor, Tensor, Tensor]]]) -> PiUpdate:
+    def joined_update(
+        self, first: list[tuple[Tensor, Tensor]], points: dict[int, list[tuple[Tensor, Tensor, Tensor]]]
+    ) -> PiUpdate:
         """An update from what each layer gets: (x, dg^1) for A^1; (dg^l, unit, s) of every kind of point, joined episode by episode."""
         c, rows, biases = self.factors, {}, {}
         for l, kinds in points.items():
@@ -232,7 +282,9 @@ class PiLimit(Model):
 
     def snapshot(self) -> dict[str, Tensor]:
         """Rows are appended and never moved, so that of the growing arrays only the multipliers need a copy."""
-        return {name: value if name[0] in "AB" and "." in name else value.clone() for name, value in self.state().items()}
+        return {
+            name: value if name[0] in "AB" and "." in name else value.clone() for name, value in self.state().items()
+        }
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         try:
@@ -248,7 +300,9 @@ class PiLimit(Model):
                 layer.blocks = []
                 for i in blocks:
                     A, B, m = (state[f"{name}{l}.{i}"] for name in ("A", "B", "m"))
-                    if i < len(before) and A.data_ptr() == before[i].A.data_ptr():  # a snapshot of these very arrays: nothing is copied
+                    if (
+                        i < len(before) and A.data_ptr() == before[i].A.data_ptr()
+                    ):  # a snapshot of these very arrays: nothing is copied
                         before[i].rows = len(A)
                         before[i].m[: len(A)] = m
                         layer.blocks.append(before[i])
@@ -277,7 +331,11 @@ def pi_limit(
         B = torch.eye(rank, dtype=dtype) if identity else sphere(rank, rank, generator, dtype)
         m = torch.ones(rank, dtype=dtype)
         if l <= depth:
-            A = torch.eye(rank, dtype=dtype) if identity else torch.randn(rank, rank, generator=generator, dtype=dtype) / math.sqrt(rank)
+            A = (
+                torch.eye(rank, dtype=dtype)
+                if identity
+                else torch.randn(rank, rank, generator=generator, dtype=dtype) / math.sqrt(rank)
+            )
         elif readout_zero or identity:
             A, B, m = torch.zeros(1, outputs, dtype=dtype), B[:1], torch.zeros(1, dtype=dtype)
         else:

@@ -14,6 +14,7 @@ from infwidth.models.contract import ADAPTING, Adapted, Cotangent
 from infwidth.models.growing import unit_rows
 from infwidth.models.pi import PiLimit, PiUpdate
 
+
 def _units(g: Tensor) -> tuple[Tensor, Tensor]:
     unit, s = unit_rows(g.flatten(0, 1))
     return unit.reshape(g.shape), s.reshape(g.shape[:2])
@@ -22,10 +23,14 @@ def _units(g: Tensor) -> tuple[Tensor, Tensor]:
 class AdaptedPi(Adapted):
     """A PiLimit after ``steps`` of SGD on each episode's support (T, S, d); first-order pullbacks."""
 
-    def __init__(self, net: PiLimit, support: Tensor, cotangent: Cotangent, rate: float, steps: int, which: str = "all"):
+    def __init__(
+        self, net: PiLimit, support: Tensor, cotangent: Cotangent, rate: float, steps: int, which: str = "all"
+    ):
         self.net, self.hidden, self.readout = net, *ADAPTING[which]
         T = len(support)
-        self.first: list[tuple[Tensor, Tensor]] = []  # (x, -rate alpha_1 dg^1) of each step: A^1 moves by sums of their outer products
+        self.first: list[
+            tuple[Tensor, Tensor]
+        ] = []  # (x, -rate alpha_1 dg^1) of each step: A^1 moves by sums of their outer products
         self.rows: list[list[tuple[Tensor, Tensor]]] = [[] for _ in net.layers]  # (weights, unit rows) of each step
         self.bias = [torch.zeros(T, len(b), dtype=b.dtype, device=b.device) for b in net.b]
         for _ in range(steps):

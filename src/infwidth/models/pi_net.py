@@ -31,4 +31,10 @@ def sampled(limit: PiLimit, width: int, generator: torch.Generator, omegas: Sequ
         weights.append(omegas[l - 1] @ below / width if l <= limit.depth else below / root)
     multipliers = limit.factors.multipliers(limit.depth, frozen_readout=not limit.readout_in_norm)
     biases = [*(omegas[l] @ b.detach() / root for l, b in enumerate(limit.b[:-1])), limit.b[-1].detach().clone()]
-    return MLP(weights, [b if c else None for b, c in zip(biases, multipliers.biases, strict=True)], multipliers, "relu", omegas)
+    return MLP(
+        weights,
+        [b if c else None for b, c in zip(biases, multipliers.biases, strict=True)],
+        multipliers,
+        "relu",
+        omegas,
+    )

@@ -19,7 +19,14 @@ from infwidth.models.contract import Adapted, Cotangent, Update
 
 
 def adapted_outputs(
-    at_support: Tensor, at_query: Tensor, K_support: Tensor, K_query: Tensor, constant: float, cotangent: Cotangent, rate: float, steps: int
+    at_support: Tensor,
+    at_query: Tensor,
+    K_support: Tensor,
+    K_query: Tensor,
+    constant: float,
+    cotangent: Cotangent,
+    rate: float,
+    steps: int,
 ) -> Tensor:
     """f' (T, Q, k) at the query after ``steps`` of SGD.
 
@@ -48,7 +55,9 @@ class Readout(Protocol):
 
     readout_constant: float
 
-    def hidden_update(self, x: Tensor, at_features: Tensor, trace: Any, readout: dict[str, Tensor], query: tuple[Tensor, Tensor]) -> Update:
+    def hidden_update(
+        self, x: Tensor, at_features: Tensor, trace: Any, readout: dict[str, Tensor], query: tuple[Tensor, Tensor]
+    ) -> Update:
         """The update from cotangents (T, n, f) of the features at inputs (T, n, d), with their trace; from the gradients of the
         readout's parameters; and from the features and the output cotangents of the query."""
 
@@ -56,8 +65,17 @@ class Readout(Protocol):
 class AdaptedReadout(Adapted):
     """A model after the readout's adaptation to each of T episodes. Query and support go through the hidden layers in one pass."""
 
-    def __init__(self, net: Readout, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool):
-        self.net, self.support, self.cotangent, self.rate, self.steps, self.second_order = net, support, cotangent, rate, steps, second_order
+    def __init__(
+        self, net: Readout, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool
+    ):
+        self.net, self.support, self.cotangent, self.rate, self.steps, self.second_order = (
+            net,
+            support,
+            cotangent,
+            rate,
+            steps,
+            second_order,
+        )
 
     def _hidden(self, query: Tensor) -> tuple[Tensor, Tensor, Any]:
         """Inputs (T, Q + S, d), their features, and the trace."""
@@ -76,10 +94,14 @@ class AdaptedReadout(Adapted):
         parameters = {name: p.detach().requires_grad_() for name, p in self.net.readout_parameters().items()}
         with torch.enable_grad():
             at_query, at_support = leaf.split([query.shape[1], self.support.shape[1]], dim=1)
-            out = adapted_from(self.net, at_support, self.cotangent, self.rate, self.steps, parameters, self.second_order)(at_query)
+            out = adapted_from(
+                self.net, at_support, self.cotangent, self.rate, self.steps, parameters, self.second_order
+            )(at_query)
 
         def pullback(cotangent: Tensor) -> Update:
-            at_features, *gradients = torch.autograd.grad(out, [leaf, *parameters.values()], cotangent, materialize_grads=True)
+            at_features, *gradients = torch.autograd.grad(
+                out, [leaf, *parameters.values()], cotangent, materialize_grads=True
+            )
             readout = dict(zip(parameters, gradients, strict=True))
             return self.net.hidden_update(x, at_features, trace, readout, (features[:, : query.shape[1]], cotangent))
 
@@ -87,7 +109,13 @@ class AdaptedReadout(Adapted):
 
 
 def adapted_from(
-    net: Readout, support: Tensor, cotangent: Cotangent, rate: float, steps: int, parameters: dict[str, Tensor] | None = None, second_order: bool = True
+    net: Readout,
+    support: Tensor,
+    cotangent: Cotangent,
+    rate: float,
+    steps: int,
+    parameters: dict[str, Tensor] | None = None,
+    second_order: bool = True,
 ) -> Callable[[Tensor], Tensor]:
     """Adapted outputs (T, Q, k) as a function of the query's features (T, Q, f), from those of the support (T, S, f)."""
     parameters = net.readout_parameters() if parameters is None else parameters
@@ -98,6 +126,15 @@ def adapted_from(
         K = net.readout_kernel(seen, seen)
         if not second_order:
             at_support, K = at_support.detach(), K.detach()
-        return adapted_outputs(at_support, net.readout_of(query, parameters), K, net.readout_kernel(query, seen), net.readout_constant, cotangent, rate, steps)
+        return adapted_outputs(
+            at_support,
+            net.readout_of(query, parameters),
+            K,
+            net.readout_kernel(query, seen),
+            net.readout_constant,
+            cotangent,
+            rate,
+            steps,
+        )
 
     return outputs

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from infwidth.errors import CheckpointError, ConfigError
 from infwidth import ridge
+from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Adapted, Model, Update
 from infwidth.models.deep_kernels import DeepKernel
 from infwidth.progress import bar
@@ -22,7 +22,14 @@ class KernelRegression(Model):
         block: int = ridge.BLOCK, tile: int = ridge.TILE,
     ):  # fmt: skip
         super().__init__()
-        self.kernel, self.regularisers, self.choose_on, self.outputs, self.block, self.tile = kernel, tuple(regularisers), choose_on, outputs, block, tile
+        self.kernel, self.regularisers, self.choose_on, self.outputs, self.block, self.tile = (
+            kernel,
+            tuple(regularisers),
+            choose_on,
+            outputs,
+            block,
+            tile,
+        )
         self.register_buffer("X", torch.zeros(0, inputs, dtype=dtype))
         self.register_buffer("a", torch.zeros(0, outputs, dtype=dtype))
 
@@ -41,7 +48,12 @@ class KernelRegression(Model):
             self._fit(x[:kept], labels[:kept], regulariser)
             scores[regulariser] = 100 * (self(x[kept:n]).argmax(1) == labels[kept:n]).double().mean().item()
         best = max(scores, key=scores.get)
-        print("regulariser " + ", ".join(f"{r:g}: {score:.2f} %" for r, score in scores.items()) + f" on {n - kept} held-out of {n} images; {best:g} is taken", flush=True)
+        print(
+            "regulariser "
+            + ", ".join(f"{r:g}: {score:.2f} %" for r, score in scores.items())
+            + f" on {n - kept} held-out of {n} images; {best:g} is taken",
+            flush=True,
+        )
         self._fit(x, labels, best)
         return {"regulariser": best, "regulariser_accuracy": scores[best]}
 
@@ -88,12 +100,16 @@ class KernelRegression(Model):
         raise ConfigError("kernel regression has a closed form and is not trained; set trainer.epochs=0.")
 
     def adapted(self, support, cotangent, rate, steps, second_order=False, which="all") -> Adapted:
-        raise ConfigError("kernel regression in closed form has no adaptation; few-shot tasks take kernel gradient descent.")
+        raise ConfigError(
+            "kernel regression in closed form has no adaptation; few-shot tasks take kernel gradient descent."
+        )
 
     def state(self) -> dict[str, Tensor]:
         return {"X": self.X, "a": self.a}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         if set(state) != {"X", "a"} or state["X"].shape[1:] != self.X.shape[1:] or len(state["X"]) != len(state["a"]):
-            raise CheckpointError("the checkpoint does not fit the model: it holds no kernel regression of these inputs and outputs.")
+            raise CheckpointError(
+                "the checkpoint does not fit the model: it holds no kernel regression of these inputs and outputs."
+            )
         self.X, self.a = (state[k].to(self.X.device, copy=True) for k in ("X", "a"))

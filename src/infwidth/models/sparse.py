@@ -21,7 +21,9 @@ class Compressed:
     @torch.no_grad()
     def __matmul__(self, x: Tensor) -> Tensor:
         """The product (rows, m) with x (columns, m)."""
-        return embedding_bag(self.column, x, self.start, mode="sum", per_sample_weights=self.values, include_last_offset=True)
+        return embedding_bag(
+            self.column, x, self.start, mode="sum", per_sample_weights=self.values, include_last_offset=True
+        )
 
     def dense(self, columns: int) -> Tensor:
         """The matrix itself (rows, columns)."""

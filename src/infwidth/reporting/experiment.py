@@ -83,14 +83,20 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
     labels = dict(zip(paper.row, paper.label, strict=True))
     built, behind, notes = table.build(found, paper, recipe.rows)
     table.write_csv(built, output / "table.csv")
-    stale = {(r.row, r.commit) for r in found if outdated(r.commit, r.config["task"]["name"], r.config["model"]["name"], name)}
+    stale = {
+        (r.row, r.commit)
+        for r in found
+        if outdated(r.commit, r.config["task"]["name"], r.config["model"]["name"], name)
+    }
     shown = table.display(built, labels, set(paper.data), stale, recipe.columns)
     scales = sorted({s for r in found for s in r.scale.split()}, key=records.SCALES.index)
     scale = scales[-1]
     data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
     drawn = {row: runs for (row, s, d), runs in behind.items() if (s, d) == (scale, data)}
     if stale:
-        notes.append("† made by a commit whose models, tasks, data, training or configs differ from the present ones, or with changes that were not committed.")
+        notes.append(
+            "† made by a commit whose models, tasks, data, training or configs differ from the present ones, or with changes that were not committed."
+        )
     made = f"{scale} scale, {data}"
     notes += _order(recipe, drawn, labels, made, output)
     notes += _panel_table(recipe, drawn, output)
@@ -117,7 +123,10 @@ def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str,
     )
     pictures = [
         (output / "accuracy_vs_width.png", f"Accuracy against width, {made}."),
-        (output / "curves.png", f"{recipe.curve[0].upper()}{recipe.curve[1:]} by epoch, {made}; bands from the lowest to the highest seed."),
+        (
+            output / "curves.png",
+            f"{recipe.curve[0].upper()}{recipe.curve[1:]} by epoch, {made}; bands from the lowest to the highest seed.",
+        ),
     ]
     points = None
     if (output / "pca.json").exists():
@@ -170,7 +179,9 @@ def _of_lowest_seed(runs: Sequence[Record], file: str) -> Path | None:
     return Path(local[0].folder) / file if local else None
 
 
-def _order(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path) -> list[str]:
+def _order(
+    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path
+) -> list[str]:
     """Whether each row of the recipe's order is above the one before it; a line for each. Without the runs what was found stands."""
     found = order.comparisons(recipe.order, drawn)
     if found and len(found) == len(recipe.order) - 1:
@@ -192,7 +203,11 @@ def _neighbours(
     if kept["made"] != made:
         return []
     lines = [
-        {"word": near["word"], "vectors": labels.get(row, row), "nearest words (cosine)": ", ".join(f"{w} {c:.2f}" for w, c in near["nearest"])}
+        {
+            "word": near["word"],
+            "vectors": labels.get(row, row),
+            "nearest words (cosine)": ", ".join(f"{w} {c:.2f}" for w, c in near["nearest"]),
+        }
         for row, words in kept["rows"].items()
         for near in words
     ]

@@ -54,7 +54,12 @@ def dark_of(png: Path) -> Path:
 def _darken(figure) -> None:
     """Make what is black or dark grey light, unless it lies on a filled map, and backgrounds dark."""
     figure.set_facecolor(DARK["paper"])
-    on_maps = {id(child) for ax in figure.axes if any(isinstance(c, QuadMesh) for c in ax.collections) for child in (*ax.texts, *ax.lines)}
+    on_maps = {
+        id(child)
+        for ax in figure.axes
+        if any(isinstance(c, QuadMesh) for c in ax.collections)
+        for child in (*ax.texts, *ax.lines)
+    }
     for ax in figure.axes:
         ax.set_facecolor(DARK["paper"])
         ax.tick_params(colors=DARK["ink"], which="both")
@@ -112,7 +117,16 @@ def accuracy_vs_width(
         for i, family in enumerate(families):
             part, colour = finite[finite.model == family], COLOURS[0] if i == 0 else COLOURS[-i]
             name = "finite width" if len(families) == 1 else FAMILIES.get(family, family)
-            axes.errorbar(part.width, part["mean"], yerr=_spread(part), fmt=MARKERS[i % 4] + "-", color=colour, capsize=3, label=name, zorder=3)
+            axes.errorbar(
+                part.width,
+                part["mean"],
+                yerr=_spread(part),
+                fmt=MARKERS[i % 4] + "-",
+                color=colour,
+                capsize=3,
+                label=name,
+                zorder=3,
+            )
         if len(finite):
             published = finite[finite.paper.notna()]
             if paper and len(published):

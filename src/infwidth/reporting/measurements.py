@@ -34,9 +34,14 @@ def load(results: Path, name: str) -> dict[str, Measurement]:
             scale = max(summary["scales"], key=SCALES.index)
             new = Measurement(summary["part"], pd.read_csv(path.with_name(MEASUREMENTS)), scale, summary["provenance"])
         except (OSError, ValueError, KeyError) as e:
-            raise DataError(f"the measurement {path.parent} cannot be read ({e}); remove the folder and measure again.") from e
+            raise DataError(
+                f"the measurement {path.parent} cannot be read ({e}); remove the folder and measure again."
+            ) from e
         old = found.get(new.part)
-        if old is None or (SCALES.index(new.scale), new.provenance["ended"]) >= (SCALES.index(old.scale), old.provenance["ended"]):
+        if old is None or (SCALES.index(new.scale), new.provenance["ended"]) >= (
+            SCALES.index(old.scale),
+            old.provenance["ended"],
+        ):
             found[new.part] = new
     return found
 
@@ -46,7 +51,10 @@ def _kept(folder: Path) -> dict[str, Measurement]:
     if not path.exists():
         return {}
     try:
-        return {part: Measurement(part, pd.read_csv(folder / f"{part}.csv"), about["scale"], about["provenance"]) for part, about in json.loads(path.read_text()).items()}
+        return {
+            part: Measurement(part, pd.read_csv(folder / f"{part}.csv"), about["scale"], about["provenance"])
+            for part, about in json.loads(path.read_text()).items()
+        }
     except (OSError, ValueError, KeyError) as e:
         raise DataError(f"{path} cannot be read ({e}); restore it or remove it.") from e
 

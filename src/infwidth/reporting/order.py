@@ -40,7 +40,9 @@ def compare(worse: str, better: str, answers: Mapping[str, np.ndarray]) -> Compa
     rng = np.random.default_rng(0)
     # Resampling seeds and questions independently: their effects are crossed. A question drawn k times weighs k.
     chance = np.full(questions, 1 / questions)
-    by_seed = np.concatenate([rng.multinomial(questions, chance, AT_ONCE) @ difference.T / questions for _ in range(RESAMPLES // AT_ONCE)])
+    by_seed = np.concatenate(
+        [rng.multinomial(questions, chance, AT_ONCE) @ difference.T / questions for _ in range(RESAMPLES // AT_ONCE)]
+    )
     drawn = rng.integers(seeds, size=(RESAMPLES, seeds))
     means = np.take_along_axis(by_seed, drawn, 1).mean(1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -52,7 +54,11 @@ def comparisons(rows: Sequence[str], drawn: Mapping[str, Sequence[Record]]) -> l
     found = []
     for worse, better in zip(rows, rows[1:], strict=False):
         answers = {row: {r.seed: _answers(r) for r in drawn.get(row, ()) if r.folder} for row in (worse, better)}
-        common = sorted(s for s in answers[worse].keys() & answers[better].keys() if answers[worse][s] is not None and answers[better][s] is not None)
+        common = sorted(
+            s
+            for s in answers[worse].keys() & answers[better].keys()
+            if answers[worse][s] is not None and answers[better][s] is not None
+        )
         if common:
             stacked = {row: np.stack([by_seed[s] for s in common]) for row, by_seed in answers.items()}
             if stacked[worse].shape == stacked[better].shape:

@@ -64,7 +64,11 @@ def _table(frame: pd.DataFrame) -> str:
 
 def _picture(path: Path, text: str) -> str:
     """The image, and its dark variant for dark screens; paper gets the light one."""
-    dark = f'<source media="screen and (prefers-color-scheme: dark)" srcset="{_embedded(dark_of(path))}">' if dark_of(path).exists() else ""
+    dark = (
+        f'<source media="screen and (prefers-color-scheme: dark)" srcset="{_embedded(dark_of(path))}">'
+        if dark_of(path).exists()
+        else ""
+    )
     return f'<picture>{dark}<img alt="{html.escape(text)}" src="{_embedded(path)}"></picture>'
 
 
@@ -99,7 +103,9 @@ def _anchor(section: Section) -> str:
 def write(path: Path, sections: Sequence[Section]) -> None:
     """Write the page with a section per experiment."""
     body = "".join(map(_section, sections)) or "<p>No experiment has finished runs yet.</p>"
-    links = "".join(f'<a href="#{_anchor(s)}">{html.escape(s.title)}</a>' for s in sections) if len(sections) > 1 else ""
+    links = (
+        "".join(f'<a href="#{_anchor(s)}">{html.escape(s.title)}</a>' for s in sections) if len(sections) > 1 else ""
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -40,7 +40,9 @@ class Panel:
         return 100 * np.bincount(self.labels).max() / len(self.labels)
 
 
-def panel(title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str, ...], examples: tuple[str, ...] = ()) -> Panel:
+def panel(
+    title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str, ...], examples: tuple[str, ...] = ()
+) -> Panel:
     """The first two principal components of features (examples, m), and how well the classes separate in the first ten."""
     reduced = PCA(min(COMPONENTS, *features.shape), svd_solver="full").fit(features.astype(np.float64))
     coordinates = reduced.transform(features.astype(np.float64))
@@ -66,7 +68,9 @@ def points(panels: list[Panel]) -> pd.DataFrame:
     lines = [
         (p.title, p.names[label], example, *point)
         for p in panels
-        for point, label, example in zip(p.points.tolist(), p.labels.tolist(), p.examples or [""] * len(p.labels), strict=True)
+        for point, label, example in zip(
+            p.points.tolist(), p.labels.tolist(), p.examples or [""] * len(p.labels), strict=True
+        )
     ]
     return pd.DataFrame(lines, columns=["panel", "class", "example", "component_1", "component_2"])
 

@@ -51,7 +51,9 @@ def _meaning(path: str, text: str) -> object:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            node.body = [n for n in node.body if not (isinstance(n, ast.FunctionDef) and n.name in REFUSING)] or [ast.Pass()]
+            node.body = [n for n in node.body if not (isinstance(n, ast.FunctionDef) and n.name in REFUSING)] or [
+                ast.Pass()
+            ]
     return ast.dump(_undocumented(tree))
 
 
@@ -67,7 +69,10 @@ def _parts(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
         if isinstance(part, ast.ClassDef):
             yield from _parts(part, f"{prefix}{part.name}.")
         elif isinstance(part, ast.Assign) and isinstance(part.value, ast.Dict):
-            yield from (prefix + ast.dump(ast.Tuple([*part.targets, k, v])) for k, v in zip(part.value.keys, part.value.values, strict=True))
+            yield from (
+                prefix + ast.dump(ast.Tuple([*part.targets, k, v]))
+                for k, v in zip(part.value.keys, part.value.values, strict=True)
+            )
         elif isinstance(part, ast.ImportFrom):
             yield from (f"{prefix}{part.module} {name.name}" for name in part.names)
         else:
@@ -78,7 +83,9 @@ def _parts(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
 def _undocumented(tree: ast.AST) -> ast.AST:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-            node.body = [n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))] or [ast.Pass()]
+            node.body = [
+                n for n in node.body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
+            ] or [ast.Pass()]
     return tree
 
 
@@ -120,7 +127,21 @@ def _concerns(path: str, task: str, model: str, experiment: str, root: Path) -> 
     return True
 
 
-THEORY = tuple(f"src/infwidth/{p}" for p in ("theory", "parametrization.py", "seeding.py", "models/linear.py", "models/mlp.py", "models/pi.py", "models/pi_net.py", "models/growing.py", "gaussian.py", "data/digits.py"))
+THEORY = tuple(
+    f"src/infwidth/{p}"
+    for p in (
+        "theory",
+        "parametrization.py",
+        "seeding.py",
+        "models/linear.py",
+        "models/mlp.py",
+        "models/pi.py",
+        "models/pi_net.py",
+        "models/growing.py",
+        "gaussian.py",
+        "data/digits.py",
+    )
+)
 """What decides the measurements of the theory experiment."""
 
 
@@ -138,7 +159,11 @@ def _differs(commit: str, path: str, root: Path) -> bool:
         return False
     if not now.exists():
         return True
-    return not (_survives(before, now.read_text()) if path in REGISTRIES else _meaning(path, before) == _meaning(path, now.read_text()))
+    return not (
+        _survives(before, now.read_text())
+        if path in REGISTRIES
+        else _meaning(path, before) == _meaning(path, now.read_text())
+    )
 
 
 @functools.cache
@@ -151,4 +176,6 @@ def outdated(commit: str, task: str, model: str, experiment: str, root: Path = R
     changed = None if commit.endswith("+") else _git("diff", "--name-only", commit, "--", *DECIDING, root=root)
     if changed is None:
         return True
-    return any(_concerns(path, task, model, experiment, root) and _differs(commit, path, root) for path in changed.splitlines())
+    return any(
+        _concerns(path, task, model, experiment, root) and _differs(commit, path, root) for path in changed.splitlines()
+    )

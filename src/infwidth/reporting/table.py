@@ -101,12 +101,16 @@ def build(
         published = published_numbers(paper, row, data)
         first = group[0]
         if first.config["trainer"]["epochs"] > 0:
-            selection = {"validation": "best validation epoch", "last": "last epoch", "paper": "best test epoch"}[first.config["trainer"]["selection"]]
+            selection = {"validation": "best validation epoch", "last": "last epoch", "paper": "best test epoch"}[
+                first.config["trainer"]["selection"]
+            ]
         else:
             selection = "closed form" if first.config["model"].get("solve") == "regression" else "no training"
         held_out = sorted({r.metrics["fit/regulariser"] for r in finished if "fit/regulariser_accuracy" in r.metrics})
         if held_out:
-            notes.append(f"{row} ({scale}): regulariser {', '.join(f'{v:g}' for v in held_out)} chosen on held-out training images")
+            notes.append(
+                f"{row} ({scale}): regulariser {', '.join(f'{v:g}' for v in held_out)} chosen on held-out training images"
+            )
         if picked:
             selection = f"{selection}, hyperparameters on validation"
         for metric, name in metrics_of(group).items():
@@ -148,7 +152,11 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def display(
-    table: pd.DataFrame, labels: Mapping[str, str], data: Iterable[str], outdated: Iterable[tuple[str, str]] = (), more: Iterable[str] = ()
+    table: pd.DataFrame,
+    labels: Mapping[str, str],
+    data: Iterable[str],
+    outdated: Iterable[tuple[str, str]] = (),
+    more: Iterable[str] = (),
 ) -> pd.DataFrame:
     """The headline table for people: a line per row with paper, ours ± std, difference and where it comes from.
 
@@ -174,7 +182,12 @@ def display(
 
 
 def _mean_of(table: pd.DataFrame, line: pd.Series, metric: str) -> str:
-    same = table[(table.row == line["row"]) & (table.scale == line["scale"]) & (table.data == line["data"]) & (table.metric == metric)]
+    same = table[
+        (table.row == line["row"])
+        & (table.scale == line["scale"])
+        & (table.data == line["data"])
+        & (table.metric == metric)
+    ]
     return f"{same['mean'].iloc[0]:.2f}" if len(same) and pd.notna(same["mean"].iloc[0]) else ""
 
 

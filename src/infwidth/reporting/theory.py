@@ -37,13 +37,17 @@ def exponents(checks: pd.DataFrame) -> pd.DataFrame:
 
 def agreeing(group: pd.DataFrame) -> pd.Series:
     """Whether each measured slope agrees with its prediction."""
-    return ((group.slope - group.predicted).abs() <= TOLERANCE) | ((group.low <= group.predicted) & (group.predicted <= group.high))
+    return ((group.slope - group.predicted).abs() <= TOLERANCE) | (
+        (group.low <= group.predicted) & (group.predicted <= group.high)
+    )
 
 
 def explosions(group: pd.DataFrame) -> str:
     """Of the quantities that should grow with the width, those whose slope's interval is above zero, or that were not finite."""
     seen, wanted = [], []
-    for (quantity, layer), lines in group[(group.predicted > 0) & (group.quantity != "delta_h")].groupby(["quantity", "layer"], dropna=False, sort=False):
+    for (quantity, layer), lines in group[(group.predicted > 0) & (group.quantity != "delta_h")].groupby(
+        ["quantity", "layer"], dropna=False, sort=False
+    ):
         label = NAMES[quantity] + ("" if pd.isna(layer) else f" of layer {layer:.0f}")
         wanted.append(label)
         if ((lines.low > 0) | lines.blown_up.notna()).any():
@@ -78,12 +82,30 @@ def _sentences(checks: pd.DataFrame, found: Mapping[str, Measurement]) -> list[s
             for learns, group in lines.groupby(lines.r == 0):
                 kind = "r = 0" if learns else "r > 0"
                 text = f"Dichotomy, {kind}, {activation} networks of depth {depth} and width {group.width.iloc[0]}: the feature kernel moves by {_range(group.kernel_moves)} of itself, f is {_range(group.from_kernel_descent)} of its movement away from kernel gradient descent"
-                notes.append(text + (f" and {_range(group.from_mu_limit)} away from the μ-limit" if group.from_mu_limit.notna().all() else "") + ".")
+                notes.append(
+                    text
+                    + (
+                        f" and {_range(group.from_mu_limit)} away from the μ-limit"
+                        if group.from_mu_limit.notna().all()
+                        else ""
+                    )
+                    + "."
+                )
     if part := found.get("convergence"):
-        notes.append("Convergence, slope against width: " + "; ".join(f"{limit} after {steps} steps {slope:.2f}" for (limit, steps), slope in slopes(part.table).items()) + " (predicted −0.5).")
+        notes.append(
+            "Convergence, slope against width: "
+            + "; ".join(
+                f"{limit} after {steps} steps {slope:.2f}" for (limit, steps), slope in slopes(part.table).items()
+            )
+            + " (predicted −0.5)."
+        )
     if part := found.get("learning_rates"):
         for name, best in best_rates(part.table).items():
-            notes.append(f"Best learning rate, {name}: " + ", ".join(f"2^{np.log2(rate):.0f} at width {width}" for width, rate in best) + ".")
+            notes.append(
+                f"Best learning rate, {name}: "
+                + ", ".join(f"2^{np.log2(rate):.0f} at width {width}" for width, rate in best)
+                + "."
+            )
     return notes
 
 
@@ -96,19 +118,27 @@ def report(name: str, title: str, claim: str, results: Path, outdated: Callable[
     found = measurements.load(results, name)
     checked = [m.table for part, m in sorted(found.items()) if part.startswith("coordinate_check_")]
     if not checked:
-        raise DataError(f"experiment {name} has no finished measurements in {results}; run `make reproduce-{name}` first.")
+        raise DataError(
+            f"experiment {name} has no finished measurements in {results}; run `make reproduce-{name}` first."
+        )
     checks, output = pd.concat(checked, ignore_index=True), results / name
     output.mkdir(parents=True, exist_ok=True)
     measurements.keep(found, output)
     shown, notes = exponents(checks), _sentences(checks, found)
     if any(outdated(m.provenance["commit"]) for m in found.values()):
-        notes.append("† measured by a commit whose theory or models differ from the present ones, or with changes that were not committed.")
+        notes.append(
+            "† measured by a commit whose theory or models differ from the present ones, or with changes that were not committed."
+        )
         shown = shown.assign(parametrization=shown.parametrization + " †")
-    (output / "table.md").write_text(f"# {title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n")
+    (output / "table.md").write_text(
+        f"# {title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
+    )
     pictures = theory_figures.draw(checks, {part: m.table for part, m in found.items()}, output)
     scales = sorted({m.scale for m in found.values()}, key=SCALES.index)
     command = "make demo" if scales == ["demo"] else f"make reproduce-{name} SCALE={scales[-1]}"
-    return Section(title, claim, command, shown, [s for s in scales if s == "demo"], pictures, notes, (), _provenance(found))
+    return Section(
+        title, claim, command, shown, [s for s in scales if s == "demo"], pictures, notes, (), _provenance(found)
+    )
 
 
 def _provenance(found: Mapping[str, Measurement]) -> str:

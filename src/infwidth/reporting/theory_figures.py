@@ -24,20 +24,37 @@ LARGEST = 1e8
 def slopes(distances: pd.DataFrame) -> dict[tuple[str, int], float]:
     """By limit and number of steps, the slope of the log of the distance against the log of the width."""
     return {
-        key: float(np.polyfit(np.log2(group.width), np.log2(group.distance), 1)[0]) for key, group in distances.groupby(["limit", "steps"], sort=False)
+        key: float(np.polyfit(np.log2(group.width), np.log2(group.distance), 1)[0])
+        for key, group in distances.groupby(["limit", "steps"], sort=False)
     }
 
 
 def draw(checks: pd.DataFrame, parts: Mapping[str, pd.DataFrame], output: Path) -> list[tuple[Path, str]]:
     """All figures that there are measurements for; paths of the images and what they show."""
-    pictures = [(coordinate_check(checks, output / "coordinate_check"), "Typical size of each quantity against the width; dotted: the predicted slope.")]
+    pictures = [
+        (
+            coordinate_check(checks, output / "coordinate_check"),
+            "Typical size of each quantity against the width; dotted: the predicted slope.",
+        )
+    ]
     others = {
-        "dichotomy": (dichotomy, "The Dynamical Dichotomy: either the feature kernel moves or training is kernel gradient descent; at r = 0 wide linear networks become the μ-limit."),
+        "dichotomy": (
+            dichotomy,
+            "The Dynamical Dichotomy: either the feature kernel moves or training is kernel gradient descent; at r = 0 wide linear networks become the μ-limit.",
+        ),
         "convergence": (convergence, "Finite networks approach the limit that they are drawn from as width^(-1/2)."),
-        "learning_rates": (learning_rates, "Training loss against the learning rate, by width; the ring is the best rate."),
-        "plane": (plane, "Regimes by the readout's a + b and the learning rate's c, with hidden layers scaled as in μP."),
+        "learning_rates": (
+            learning_rates,
+            "Training loss against the learning rate, by width; the ring is the best rate.",
+        ),
+        "plane": (
+            plane,
+            "Regimes by the readout's a + b and the learning rate's c, with hidden layers scaled as in μP.",
+        ),
     }
-    return pictures + [(function(parts[name], output / name), text) for name, (function, text) in others.items() if name in parts]
+    return pictures + [
+        (function(parts[name], output / name), text) for name, (function, text) in others.items() if name in parts
+    ]
 
 
 def coordinate_check(checks: pd.DataFrame, path: Path) -> Path:
@@ -45,7 +62,12 @@ def coordinate_check(checks: pd.DataFrame, path: Path) -> Path:
     names = list(dict.fromkeys(checks.parametrization))
     columns = min(4, len(names))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(math.ceil(len(names) / columns), columns, figsize=(3.1 * columns, 2.9 * math.ceil(len(names) / columns)), squeeze=False)
+        figure, axes = plt.subplots(
+            math.ceil(len(names) / columns),
+            columns,
+            figsize=(3.1 * columns, 2.9 * math.ceil(len(names) / columns)),
+            squeeze=False,
+        )
         for ax in axes.flat[len(names) :]:
             ax.set_visible(False)
         for ax, name in zip(axes.flat, names, strict=False):
@@ -67,9 +89,17 @@ def _sizes(ax, lines: pd.DataFrame) -> None:
     widths = np.array([int(c[4:]) for c in columns])
     changes = [s for s in sorted(set(lines.steps) - {0}) if (lines[lines.steps == s][columns] < LARGEST).all(axis=None)]
     last = changes[-1] if changes else min(set(lines.steps) - {0})
-    wanted = lines[((lines.steps == 0) & (lines.quantity == "f_0")) | ((lines.steps == last) & lines.quantity.isin(["delta_f", "delta_x"]))]
+    wanted = lines[
+        ((lines.steps == 0) & (lines.quantity == "f_0"))
+        | ((lines.steps == last) & lines.quantity.isin(["delta_f", "delta_x"]))
+    ]
     labels = {"f_0": "f₀", "delta_f": "Δf", "delta_x": "Δx"}
-    for i, line in enumerate(wanted.sort_values(["quantity", "layer"], key=lambda c: c.map({"f_0": 0, "delta_f": 1, "delta_x": 2}) if c.name == "quantity" else c).itertuples()):
+    for i, line in enumerate(
+        wanted.sort_values(
+            ["quantity", "layer"],
+            key=lambda c: c.map({"f_0": 0, "delta_f": 1, "delta_x": 2}) if c.name == "quantity" else c,
+        ).itertuples()
+    ):
         sizes = np.array([getattr(line, c) for c in columns])
         layer = "" if pd.isna(line.layer) else "¹²³⁴"[int(line.layer) - 1]
         ax.plot(widths, sizes, MARKERS[i % 4], color=COLOURS[i], ms=4, label=labels[line.quantity] + layer)
@@ -106,9 +136,18 @@ def dichotomy(found: pd.DataFrame, path: Path) -> Path:
             ax.set_title(f"{title}\n({kind})", fontsize=10)
             ax.set_xlabel("width")
         figure.tight_layout()
-        handles = {f"{name}, r = {r:g}": i for i, name in enumerate(names) for r in found[found.parametrization == name].r.unique()}
+        handles = {
+            f"{name}, r = {r:g}": i
+            for i, name in enumerate(names)
+            for r in found[found.parametrization == name].r.unique()
+        }
         figure.legend(
-            [Line2D([], [], marker=MARKERS[i % 4], color=COLOURS[i]) for i in handles.values()], handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=3, fontsize=8
+            [Line2D([], [], marker=MARKERS[i % 4], color=COLOURS[i]) for i in handles.values()],
+            handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncol=3,
+            fontsize=8,
         )
         return save(figure, path)
 
@@ -122,9 +161,21 @@ def convergence(found: pd.DataFrame, path: Path) -> Path:
             part = found[found.limit == limit]
             for i, (steps, group) in enumerate(part.groupby("steps")):
                 when = "at initialisation" if steps == 0 else f"after {steps} steps"
-                ax.plot(group.width, group.distance, MARKERS[i % 4] + "-", color=COLOURS[i], label=f"{when}: slope {fitted[limit, steps]:.2f}")
+                ax.plot(
+                    group.width,
+                    group.distance,
+                    MARKERS[i % 4] + "-",
+                    color=COLOURS[i],
+                    label=f"{when}: slope {fitted[limit, steps]:.2f}",
+                )
             first = part[part.steps == part.steps.max()]
-            ax.plot(first.width, first.distance.iloc[0] * (first.width / first.width.iloc[0]) ** -0.5, ":", color="grey", label="slope −1/2")
+            ax.plot(
+                first.width,
+                first.distance.iloc[0] * (first.width / first.width.iloc[0]) ** -0.5,
+                ":",
+                color="grey",
+                label="slope −1/2",
+            )
             ax.axhline(part.limit_moves.max(), color="black", lw=1, ls="--", label="how far the limit itself moves")
             ax.set_xscale("log", base=2)
             ax.set_yscale("log")
@@ -145,7 +196,9 @@ def learning_rates(found: pd.DataFrame, path: Path) -> Path:
         figure, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 3.8), sharey=True, sharex=True)
         for ax, name in zip(np.atleast_1d(axes), names, strict=True):
             for width, colour in zip(widths, shades, strict=True):
-                part = found[(found.parametrization == name) & (found.width == width) & np.isfinite(found.loss)].sort_values("rate")
+                part = found[
+                    (found.parametrization == name) & (found.width == width) & np.isfinite(found.loss)
+                ].sort_values("rate")
                 best = part.loc[part.loss.idxmin()]
                 ax.plot(part.rate, part.loss, "o-", color=colour, ms=4, label=f"width {width}")
                 ax.plot(best.rate, best.loss, "o", mfc="none", mec=colour, ms=11, mew=1.8)
@@ -168,13 +221,35 @@ def plane(found: pd.DataFrame, path: Path) -> Path:
         figure, axes = plt.subplots(1, len(updates), figsize=(3.6 * len(updates), 3.9), sharey=True)
         for ax, update in zip(np.atleast_1d(axes), updates, strict=True):
             part = grid[grid["update"] == update].pivot(index="c", columns="readout", values="regime").map(order.index)
-            ax.pcolormesh(part.columns, part.index, part.to_numpy(), cmap=ListedColormap(list(REGIMES.values())), vmin=-0.5, vmax=len(order) - 0.5, shading="nearest", rasterized=True)
+            ax.pcolormesh(
+                part.columns,
+                part.index,
+                part.to_numpy(),
+                cmap=ListedColormap(list(REGIMES.values())),
+                vmin=-0.5,
+                vmax=len(order) - 0.5,
+                shading="nearest",
+                rasterized=True,
+            )
             here = named[named["update"] == update] if update in set(named["update"]) else named[:0]
             for (readout, c), group in here.groupby(["readout", "c"]):
                 ax.plot(readout, c, "o", color="black", ms=7, mec="white")
-                ax.annotate(" and\n".join(group.name), (readout, c), xytext=(-6, 6) if readout >= 1 else (4, 8), textcoords="offset points", ha="right" if readout >= 1 else "left", fontsize=8)
+                ax.annotate(
+                    " and\n".join(group.name),
+                    (readout, c),
+                    xytext=(-6, 6) if readout >= 1 else (4, 8),
+                    textcoords="offset points",
+                    ha="right" if readout >= 1 else "left",
+                    fontsize=8,
+                )
             ax.set(xlabel="a + b of the readout", title=f"2a + c of the readout = {update:g}")
         np.atleast_1d(axes)[0].set_ylabel("c (hidden layers scaled as in μP)")
         figure.tight_layout()
-        figure.legend(handles=[Patch(color=colour, label=name) for name, colour in REGIMES.items()], loc="upper center", bbox_to_anchor=(0.5, 0.0), ncol=4, fontsize=9)
+        figure.legend(
+            handles=[Patch(color=colour, label=name) for name, colour in REGIMES.items()],
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.0),
+            ncol=4,
+            fontsize=9,
+        )
         return save(figure, path)

@@ -18,11 +18,15 @@ from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
 
 def _build_maml(config: MAMLConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> MAML:
     # Copied out of the read-only memory map: the pool is resident on the device it is gathered on.
-    pools = {split: Pool(torch.tensor(data.arrays[split], device=device), split) for split in ("train", "validation", "test")}
+    pools = {
+        split: Pool(torch.tensor(data.arrays[split], device=device), split) for split in ("train", "validation", "test")
+    }
     return MAML(config, pools, tuple(data.manifest["test_class_names"]), seed, dtype)
 
 
-def _build_word2vec(config: Word2VecConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> Word2Vec:
+def _build_word2vec(
+    config: Word2VecConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype
+) -> Word2Vec:
     arrays = data.arrays
     corpus = Corpus(
         torch.tensor(arrays["tokens"]), torch.tensor(arrays["counts"]), as_words(arrays["words"]),
@@ -36,7 +40,11 @@ def _build_images(config: ImagesConfig, data: Prepared, seed: int, device: torch
     return Images(config, arrays, tuple(data.manifest["class_names"]), seed, device, dtype)
 
 
-TASKS = {"maml_omniglot": (MAMLConfig, "few-shot images", _build_maml), "word2vec": (Word2VecConfig, "text", _build_word2vec), "cifar10": (ImagesConfig, "images", _build_images)}
+TASKS = {
+    "maml_omniglot": (MAMLConfig, "few-shot images", _build_maml),
+    "word2vec": (Word2VecConfig, "text", _build_word2vec),
+    "cifar10": (ImagesConfig, "images", _build_images),
+}
 
 
 def not_deciding(task: Mapping[str, Any]) -> tuple[str, ...]:
@@ -50,5 +58,7 @@ def build_task(task: Mapping[str, Any], data: Prepared, seed: int, device: torch
         raise ConfigError(f"task.name is {task.get('name')!r}; choose one of: {', '.join(TASKS)}.")
     config_class, kind, build = TASKS[task["name"]]
     if data.manifest["kind"] != kind:
-        raise ConfigError(f"task={task['name']} works on {kind}, but data={data.manifest['name']} holds {data.manifest['kind']}; choose another data=.")
+        raise ConfigError(
+            f"task={task['name']} works on {kind}, but data={data.manifest['name']} holds {data.manifest['kind']}; choose another data=."
+        )
     return build(load(config_class, task, "task"), data, seed, device, dtype)

@@ -1,21 +1,21 @@
 """What every task offers to the trainer.
 
-    Task.inputs, outputs, bags             what a model for it must take: dimensions, and whether inputs are bags of indices
-    Task.steps_per_epoch
-    Task.units                             what a schedule may count besides steps and epochs: how much of each a step covers
-    Task.selects                           whether 'validation' is apart from 'test', so that a state may be selected on it
-    Task.check(learning_rate)              ConfigError for a rate that its batches do not bear
-    Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
-    Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
-    Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
-    Task.conclude(model)                   metrics of the test that are taken once, at the end
-    Task.probe()                           the examples whose features a PCA shows
-    Task.evidence(model)                   what else is kept of a trained model, for reports
-    Task.files                             names of the files that the evidence has
-    Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
-    Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
-    Task.training_set()                    all inputs and labels, for a model with a closed form
-    Task.examples, batch, evaluated        how many examples there are to train on, a step takes, an evaluation takes; 0 where that is not counted
+Task.inputs, outputs, bags             what a model for it must take: dimensions, and whether inputs are bags of indices
+Task.steps_per_epoch
+Task.units                             what a schedule may count besides steps and epochs: how much of each a step covers
+Task.selects                           whether 'validation' is apart from 'test', so that a state may be selected on it
+Task.check(learning_rate)              ConfigError for a rate that its batches do not bear
+Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
+Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
+Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
+Task.conclude(model)                   metrics of the test that are taken once, at the end
+Task.probe()                           the examples whose features a PCA shows
+Task.evidence(model)                   what else is kept of a trained model, for reports
+Task.files                             names of the files that the evidence has
+Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
+Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
+Task.training_set()                    all inputs and labels, for a model with a closed form
+Task.examples, batch, evaluated        how many examples there are to train on, a step takes, an evaluation takes; 0 where that is not counted
 """
 
 from abc import ABC, abstractmethod
@@ -64,7 +64,9 @@ class Task(ABC):
 
     def training_set(self) -> tuple[Tensor, Tensor]:
         """Inputs (n, d) and labels (n,). ConfigError for a task that has no such set."""
-        raise ConfigError("this task has no fixed training set, so that a model in closed form cannot be fitted to it; set model.solve=descent.")
+        raise ConfigError(
+            "this task has no fixed training set, so that a model in closed form cannot be fitted to it; set model.solve=descent."
+        )
 
     def check(self, learning_rate: float) -> None:
         """Raise ConfigError if batches of this size do not bear this learning rate."""

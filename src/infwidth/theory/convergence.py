@@ -56,8 +56,26 @@ def table(settings: Convergence) -> pd.DataFrame:
     x = torch.randn(s.examples, s.inputs, generator=g, dtype=torch.float64) / s.inputs**0.5
     targets = torch.randn(s.examples, s.outputs, generator=g, dtype=torch.float64).sign()
     families: dict[str, tuple[Callable[[], Model], Callable, float]] = {
-        "μ-limit": (lambda: linear.mu_limit(s.inputs, s.outputs, 1.0, 1.0, dtype=torch.float64), linear.sampled, s.rate_mu),
-        "π-limit": (lambda: pi_limit(s.inputs, s.outputs, s.rank, s.depth, Factors(beta=0.5, beta_readout=0.5), False, True, stream("convergence", "pi"), torch.float64), pi_net.sampled, s.rate_pi),
+        "μ-limit": (
+            lambda: linear.mu_limit(s.inputs, s.outputs, 1.0, 1.0, dtype=torch.float64),
+            linear.sampled,
+            s.rate_mu,
+        ),
+        "π-limit": (
+            lambda: pi_limit(
+                s.inputs,
+                s.outputs,
+                s.rank,
+                s.depth,
+                Factors(beta=0.5, beta_readout=0.5),
+                False,
+                True,
+                stream("convergence", "pi"),
+                torch.float64,
+            ),
+            pi_net.sampled,
+            s.rate_pi,
+        ),
     }
     lines = []
     with bar(total=len(families) * len(s.widths) * s.draws, desc="convergence", unit="network") as done:

@@ -48,12 +48,16 @@ def measure(abcs: Mapping[str, ABC], depth: int, check: Check) -> dict[str, dict
     found: dict[str, dict[Key, np.ndarray]] = {name: {} for name in abcs}
 
     def note(name: str, key: Key, i: int, seed: int, value: torch.Tensor) -> None:
-        found[name].setdefault(key, np.full((len(check.widths), check.seeds), np.nan))[i, seed] = value.double().square().mean()
+        found[name].setdefault(key, np.full((len(check.widths), check.seeds), np.nan))[i, seed] = (
+            value.double().square().mean()
+        )
 
     with bar(total=len(check.widths) * check.seeds, desc=f"depth {depth}", unit="network") as done:
         for i, width in enumerate(check.widths):
             for seed in range(check.seeds):
-                omegas = draw(width, check.inputs, check.outputs, depth, stream("coordinate check", depth, width, seed), dtype)
+                omegas = draw(
+                    width, check.inputs, check.outputs, depth, stream("coordinate check", depth, width, seed), dtype
+                )
                 for name, abc in abcs.items():
                     net = Tracked(omegas, width, abc, check.rate)
                     initial = net.forward(x)
@@ -72,7 +76,9 @@ def measure(abcs: Mapping[str, ABC], depth: int, check: Check) -> dict[str, dict
     return found
 
 
-def slope(squares: np.ndarray, widths: Sequence[int], resamplings: int, generator: np.random.Generator) -> tuple[float, float, float]:
+def slope(
+    squares: np.ndarray, widths: Sequence[int], resamplings: int, generator: np.random.Generator
+) -> tuple[float, float, float]:
     """The exponent of the root mean square over seeds (widths, seeds), and its 95 % interval by resampling seeds at each width."""
     logs = np.log2(widths)
 
@@ -97,7 +103,11 @@ def table(abcs: Mapping[str, ABC], depth: int, check: Check) -> pd.DataFrame:
             finite = np.isfinite(squares).all(1)
             blown = next((w for w, ok in zip(check.widths, finite, strict=True) if not ok), None)
             last = slice(len(check.widths) - check.fitted, None)
-            measured = slope(squares[last], check.widths[last], check.resamplings, g) if finite[last].all() and (squares[last] > 0).any(1).all() else (np.nan,) * 3
+            measured = (
+                slope(squares[last], check.widths[last], check.resamplings, g)
+                if finite[last].all() and (squares[last] > 0).any(1).all()
+                else (np.nan,) * 3
+            )
             lines.append({
                 "parametrization": name, "depth": depth, "r": float(abcs[name].r()), "regime": regime, "quantity": quantity, "layer": layer, "steps": steps, "predicted": float(exponents.of(quantity, layer)),
                 "slope": measured[0], "low": measured[1], "high": measured[2], "blown_up": blown,

@@ -64,7 +64,12 @@ def measured(net: Tracked, x: Tensor, loss: Loss, settings: Dichotomy) -> tuple[
         by_kernel = by_kernel - kernel @ loss(by_kernel)
     _, xs, f = net.forward(x)
     moved = f - start
-    return ((xs[-1] @ xs[-1].mT - before).norm() / before.norm()).item(), ((f - by_kernel).norm() / moved.norm()).item(), f, moved
+    return (
+        ((xs[-1] @ xs[-1].mT - before).norm() / before.norm()).item(),
+        ((f - by_kernel).norm() / moved.norm()).item(),
+        f,
+        moved,
+    )
 
 
 def table(abcs: Mapping[str, tuple[ABC | None, ABC]], settings: Dichotomy) -> pd.DataFrame:
@@ -78,13 +83,20 @@ def table(abcs: Mapping[str, tuple[ABC | None, ABC]], settings: Dichotomy) -> pd
     x = torch.randn(s.examples, s.inputs, generator=g, dtype=torch.float64) / s.inputs**0.5
     loss = squared_loss(torch.randn(s.examples, 1, generator=g, dtype=torch.float64).sign())
     limit, lines = of_mu_limit(x, loss, s), []
-    cases = [(name, abc, linear) for name, pair in abcs.items() for abc, linear in zip(pair, (False, True), strict=True) if abc is not None]
+    cases = [
+        (name, abc, linear)
+        for name, pair in abcs.items()
+        for abc, linear in zip(pair, (False, True), strict=True)
+        if abc is not None
+    ]
     with bar(total=len(cases) * len(s.widths) * s.seeds, desc="dichotomy", unit="network") as done:
         for name, abc, linear in cases:
             for width in s.widths:
                 found = []
                 for seed in range(s.seeds):
-                    omegas = draw(width, s.inputs, 1, abc.depth, stream("dichotomy", abc.depth, width, seed), torch.float64)
+                    omegas = draw(
+                        width, s.inputs, 1, abc.depth, stream("dichotomy", abc.depth, width, seed), torch.float64
+                    )
                     kernel_moves, apart, f, moved = measured(Tracked(omegas, width, abc, s.rate, linear), x, loss, s)
                     from_limit = ((f - limit).norm() / moved.norm()).item() if linear else math.nan
                     found.append((kernel_moves, apart, from_limit))

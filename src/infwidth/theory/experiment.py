@@ -33,7 +33,9 @@ class Case:
         if self.named is not None:
             return named(self.named, depth, self.c)
         if self.c is None or (self.readout is None) == (self.a is None or self.b is None):
-            raise ConfigError(f"parametrization {self.name!r} of recipe.yaml needs named, or readout and c, or a, b and c.")
+            raise ConfigError(
+                f"parametrization {self.name!r} of recipe.yaml needs named, or readout and c, or a, b and c."
+            )
         if self.readout is not None:
             return plane.member(exact(self.readout), exact(self.c), depth, exact(self.update))
         return ABC(self.a, self.b, self.c) if len(self.a) == depth + 1 else None
@@ -98,18 +100,31 @@ def parts(recipe: TheoryRecipe, scale: str) -> list[Part]:
     pairs = {name: (deep.get(name), abc) for name, abc in one.items() if classify(abc).nontrivial}
     rates = recipe.at(sizes.learning_rates.depth, recipe.transferred)
     found = [
-        _part(f"coordinate_check_{depth}", sizes.coordinate_check, recipe.at(depth), lambda abcs, s, depth=depth: coordinate_check.table(abcs, depth, s))
+        _part(
+            f"coordinate_check_{depth}",
+            sizes.coordinate_check,
+            recipe.at(depth),
+            lambda abcs, s, depth=depth: coordinate_check.table(abcs, depth, s),
+        )
         for depth in sizes.coordinate_check.depths
     ]
     return [
         *found,
         _part("dichotomy", sizes.dichotomy, pairs, dichotomy.table),
-        _part("plane", sizes.plane, {}, lambda _, s: plane.table(s.depth, [exact(u) for u in s.updates], exact(s.step))),
+        _part(
+            "plane", sizes.plane, {}, lambda _, s: plane.table(s.depth, [exact(u) for u in s.updates], exact(s.step))
+        ),
         _part("convergence", sizes.convergence, {}, lambda _, s: convergence.table(s)),
         _part("learning_rates", sizes.learning_rates, rates, learning_rates.table),
     ]
 
 
-def _part(name: str, settings: Any, abcs: Mapping[str, Any], table: Callable[[Mapping[str, Any], Any], pd.DataFrame]) -> Part:
-    deciding = {"part": name, "settings": asdict(settings), "parametrizations": {n: str(abc) for n, abc in abcs.items()}}
+def _part(
+    name: str, settings: Any, abcs: Mapping[str, Any], table: Callable[[Mapping[str, Any], Any], pd.DataFrame]
+) -> Part:
+    deciding = {
+        "part": name,
+        "settings": asdict(settings),
+        "parametrizations": {n: str(abc) for n, abc in abcs.items()},
+    }
     return Part(name, deciding, lambda: table(abcs, settings))

@@ -1,9 +1,9 @@
 """How the coordinates of a network scale with its width n, by the theory (TP4 section 3).
 
-    h^l_0 = Theta(n^{e_l}),  e_1 = -(a_1 + b_1),  e_l = e_{l-1} + 1/2 - (a_l + b_l)
-    f_0 = Theta(n^{e_L + 1/2 - (a + b)})                    a, b of the readout; e_l = 0 in every stable parametrization
-    Delta f = Theta(n^{-min(2a + c - 1, a + b + r - 1)})
-    Delta h^l, Delta x^l = Theta(n^{-r_l})
+h^l_0 = Theta(n^{e_l}),  e_1 = -(a_1 + b_1),  e_l = e_{l-1} + 1/2 - (a_l + b_l)
+f_0 = Theta(n^{e_L + 1/2 - (a + b)})                    a, b of the readout; e_l = 0 in every stable parametrization
+Delta f = Theta(n^{-min(2a + c - 1, a + b + r - 1)})
+Delta h^l, Delta x^l = Theta(n^{-r_l})
 """
 
 from dataclasses import dataclass
@@ -44,4 +44,8 @@ def explosions(abc: ABC) -> list[tuple[str, int | None]]:
     """The quantities, with their layers, that grow with the width without bound: none in a stable parametrization."""
     found, layers = predicted(abc), range(1, abc.depth + 1)
     outputs = [(name, None) for name in ("f_0", "delta_f") if found.of(name) > 0]
-    return [*(("h_0", l) for l in layers if found.h_0[l - 1] > 0), *outputs, *(("delta_x", l) for l in layers if found.delta[l - 1] > 0)]
+    return [
+        *(("h_0", l) for l in layers if found.h_0[l - 1] > 0),
+        *outputs,
+        *(("delta_x", l) for l in layers if found.delta[l - 1] > 0),
+    ]

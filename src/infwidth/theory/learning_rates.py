@@ -14,7 +14,7 @@ from torch import Tensor
 
 from infwidth.config import key
 from infwidth.data.digits import DigitsConfig, prepare
-from infwidth.models.mlp import Factors, MLP, finite
+from infwidth.models.mlp import MLP, Factors, finite
 from infwidth.parametrization import ABC
 from infwidth.progress import bar
 from infwidth.seeding import stream
@@ -74,8 +74,20 @@ def table(abcs: Mapping[str, ABC], settings: LearningRates) -> pd.DataFrame:
                     losses = []
                     for seed in range(s.seeds):
                         g = stream("learning rates", width, seed)
-                        net = finite(width, x.shape[1], targets.shape[1], (sigma,) * (s.depth + 1), Factors(), abc, "relu", g, base_width=s.base_width)
+                        net = finite(
+                            width,
+                            x.shape[1],
+                            targets.shape[1],
+                            (sigma,) * (s.depth + 1),
+                            Factors(),
+                            abc,
+                            "relu",
+                            g,
+                            base_width=s.base_width,
+                        )
                         losses.append(trained_loss(net, x, targets, rate, s, seed))
                         done.update()
-                    lines.append({"parametrization": name, "width": width, "rate": rate, "loss": sum(losses) / len(losses)})
+                    lines.append(
+                        {"parametrization": name, "width": width, "rate": rate, "loss": sum(losses) / len(losses)}
+                    )
     return pd.DataFrame(lines)

@@ -49,8 +49,27 @@ def table(depth: int, updates: Sequence[Fraction], step: Fraction) -> pd.DataFra
         for i in range(int(Fraction(3, 2) / step) + 1):
             for j in range(int(Fraction(5, 2) / step) + 1):
                 readout, c = i * step, -1 + j * step
-                lines.append({"name": "", "readout": float(readout), "c": float(c), "update": float(update), "regime": classify(member(readout, c, depth, update)).regime})
-    for name, abc in {**{f"{n} (depth 1)": one for n, one in known(1).items() if n == "mean_field"}, **known(depth)}.items():
+                lines.append(
+                    {
+                        "name": "",
+                        "readout": float(readout),
+                        "c": float(c),
+                        "update": float(update),
+                        "regime": classify(member(readout, c, depth, update)).regime,
+                    }
+                )
+    for name, abc in {
+        **{f"{n} (depth 1)": one for n, one in known(1).items() if n == "mean_field"},
+        **known(depth),
+    }.items():
         readout, c, update = coordinates(abc)
-        lines.append({"name": name, "readout": float(readout), "c": float(c), "update": float(update), "regime": classify(abc).regime})
+        lines.append(
+            {
+                "name": name,
+                "readout": float(readout),
+                "c": float(c),
+                "update": float(update),
+                "regime": classify(abc).regime,
+            }
+        )
     return pd.DataFrame(lines)

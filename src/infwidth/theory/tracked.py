@@ -16,7 +16,9 @@ Loss = Callable[[Tensor], Tensor]
 """Outputs (B, k) to the derivative of the loss by them."""
 
 
-def draw(width: int, inputs: int, outputs: int, depth: int, generator: torch.Generator, dtype: torch.dtype) -> list[Tensor]:
+def draw(
+    width: int, inputs: int, outputs: int, depth: int, generator: torch.Generator, dtype: torch.dtype
+) -> list[Tensor]:
     """omega^1..omega^{L+1}, standard Gaussian."""
     sizes = [inputs, *[width] * depth, outputs]
     return [torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype) for l in range(1, depth + 2)]
@@ -31,7 +33,9 @@ class Tracked:
         self.multiplier = [s.multiplier for s in layers]
         self.initial = [s.multiplier * s.init_std for s in layers]
         self.step_size = [s.multiplier**2 * rate * s.learning_rate_scale for s in layers]
-        self.moved: list[list[tuple[Tensor, Tensor]]] = [[] for _ in omegas]  # (derivatives by h (B, n_l), activations below (B, n_{l-1}))
+        self.moved: list[list[tuple[Tensor, Tensor]]] = [
+            [] for _ in omegas
+        ]  # (derivatives by h (B, n_l), activations below (B, n_{l-1}))
 
     def activation(self, h: Tensor) -> Tensor:
         return h if self.linear else torch.relu(h)
@@ -59,7 +63,9 @@ class Tracked:
         first, added = self.layer(self.depth + 1, x)
         return hs, xs, first + added
 
-    def changes(self, x: Tensor, initial: tuple[list[Tensor], list[Tensor], Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def changes(
+        self, x: Tensor, initial: tuple[list[Tensor], list[Tensor], Tensor]
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Delta h^l, Delta x^l and Delta f since ``initial``, what forward gave at the start."""
         hs, xs, _ = initial
         delta_h, delta_x, below, moved = [], [], x, None

@@ -23,7 +23,12 @@ class Rates:
     overhead: float
 
     def seconds(self, work: Work) -> float:
-        return work.flops / self.flops + work.bytes / self.bytes + work.expectations / self.expectations + work.steps * self.overhead
+        return (
+            work.flops / self.flops
+            + work.bytes / self.bytes
+            + work.expectations / self.expectations
+            + work.steps * self.overhead
+        )
 
 
 def measured(work: Work, device: torch.device, dtype: torch.dtype) -> Rates:
@@ -38,7 +43,12 @@ def measured(work: Work, device: torch.device, dtype: torch.dtype) -> Rates:
     expectation = _fastest(lambda: relu_v_step_v_root(tile), device)
     moved = 2 * index.numel() * table.shape[1] * dtype.itemsize
     # Four passes more: weighing, and what the backward pass makes of them.
-    return Rates(2 * n * k * m / product, moved / gather, tile.numel() / (1.5 * expectation), OVERHEAD.get(device.type, OVERHEAD["cpu"]))
+    return Rates(
+        2 * n * k * m / product,
+        moved / gather,
+        tile.numel() / (1.5 * expectation),
+        OVERHEAD.get(device.type, OVERHEAD["cpu"]),
+    )
 
 
 def _fastest(work, device: torch.device, rounds: int = 4) -> float:

@@ -138,7 +138,9 @@ class RunDirectory:
     def write_features(self, **arrays: np.ndarray) -> None:
         self.write_files({FEATURES: _archive(arrays)})
 
-    def write_evidence(self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]) -> None:
+    def write_evidence(
+        self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]
+    ) -> None:
         """evidence.npz, evidence.json and files of the task's own; nothing where there is nothing."""
         self.write_files({**files, **({f"{EVIDENCE}.npz": _archive(arrays)} if arrays else {})})
         if tables:

@@ -67,7 +67,9 @@ class Trainer:
     run: the run's id; label: for the progress bar; logger: log(row) is called once an epoch.
     """
 
-    def __init__(self, config: TrainerConfig, task: Task, model: Model, directory: RunDirectory, run: str, label: str, logger):
+    def __init__(
+        self, config: TrainerConfig, task: Task, model: Model, directory: RunDirectory, run: str, label: str, logger
+    ):
         self.config, self.task, self.model, self.directory = config, task, model, directory
         self.run, self.label, self.logger = run, label, logger
         per_epoch, schedule = task.steps_per_epoch, config.schedule
@@ -76,11 +78,15 @@ class Trainer:
         self.last_step = min(self.total_steps, (config.stop_epoch or sys.maxsize) * per_epoch)
         known = {"epoch": 1 / per_epoch, "step": 1, **task.units}
         if schedule.unit not in known:
-            raise ConfigError(f"trainer.schedule.unit is {schedule.unit!r}, which this task does not count; choose one of: {', '.join(known)}.")
+            raise ConfigError(
+                f"trainer.schedule.unit is {schedule.unit!r}, which this task does not count; choose one of: {', '.join(known)}."
+            )
         self.per_step = known[schedule.unit]
         schedule.check(self.epochs if schedule.unit == "epoch" else self.total_steps * self.per_step)
         if config.selection == "validation" and not task.selects:
-            raise ConfigError("trainer.selection=validation would select on the test: this task has no validation data of its own; use trainer.selection=last.")
+            raise ConfigError(
+                "trainer.selection=validation would select on the test: this task has no validation data of its own; use trainer.selection=last."
+            )
         if model.closed_form and self.total_steps:
             raise ConfigError("a model in closed form is fitted at once and not trained; set trainer.epochs=0.")
         if model.closed_form:
@@ -117,7 +123,11 @@ class Trainer:
                 signal.signal(number, handler)
         return {
             "status": status,
-            "metrics": {**metrics, **{f"fit/{k}": v for k, v in self.fitted.items()}, **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"}},
+            "metrics": {
+                **metrics,
+                **{f"fit/{k}": v for k, v in self.fitted.items()},
+                **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"},
+            },
             "best_epoch": self.best.get("epoch"),
             "steps": self.step,
             "train_seconds": self.seconds,
@@ -147,13 +157,18 @@ class Trainer:
                         raise Interrupted
                 self._watch(pending)
                 self._end_epoch(clock)
-                done.set_postfix({k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"}, refresh=False)
+                done.set_postfix(
+                    {k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"},
+                    refresh=False,
+                )
 
     def _one_step(self, batch) -> dict[str, Tensor]:
         config, factor = self.config, self._factor()
         update, metrics = self.task.step(self.model, batch)
         if config.clip is not None:  # without a threshold the norm is not worth its price
-            update, metrics["gradient_norm"] = clipped(update, config.clip * (factor if config.clip_follows_schedule else 1), config.clip_by)
+            update, metrics["gradient_norm"] = clipped(
+                update, config.clip * (factor if config.clip_follows_schedule else 1), config.clip_by
+            )
         self.model.apply_update(update, config.learning_rate * factor, config.decay)
         self.step += 1
         return metrics
@@ -202,7 +217,10 @@ class Trainer:
             self._log({f"validation/{k}": v for k, v in found.items()})
             raise Diverged
         if self.config.selection == "last":
-            self.best = {"epoch": self.epoch, **found}  # the state to be tested is the one there is: no second copy of it
+            self.best = {
+                "epoch": self.epoch,
+                **found,
+            }  # the state to be tested is the one there is: no second copy of it
         elif not self.best or found["accuracy"] > self.best["accuracy"]:
             self.best = {"epoch": self.epoch, **found}
             self.best_state = self.model.snapshot()
@@ -212,15 +230,27 @@ class Trainer:
         """Test the selected state once, keep it, its features of the probe and the task's evidence."""
         if self.best_state:
             self.model.load_state(self.best_state)
-        found = {f"test/{k}": v for k, v in {**self.task.evaluate(self.model, "test"), **self.task.conclude(self.model)}.items()}
+        found = {
+            f"test/{k}": v
+            for k, v in {**self.task.evaluate(self.model, "test"), **self.task.conclude(self.model)}.items()
+        }
         probe = self.task.probe()
         self.directory.write_features(
-            initial=initial, trained=self._features(), labels=probe.labels.numpy(), names=np.array(probe.names), examples=np.array(probe.examples, dtype=str)
+            initial=initial,
+            trained=self._features(),
+            labels=probe.labels.numpy(),
+            names=np.array(probe.names),
+            examples=np.array(probe.examples, dtype=str),
         )
         evidence = self.task.evidence(self.model)
         self.directory.write_evidence(evidence.arrays, evidence.tables, evidence.files)
         if self.config.checkpoint_every:
-            checkpoints.save(self.directory.checkpoints / checkpoints.BEST, self.best_state or self.model.state(), self.best, self.run)
+            checkpoints.save(
+                self.directory.checkpoints / checkpoints.BEST,
+                self.best_state or self.model.state(),
+                self.best,
+                self.run,
+            )
         self._log(found)
         return found
 
@@ -232,8 +262,14 @@ class Trainer:
             return
         state = self.model.state()
         # Rows that a growing model has had since its best state are not written twice.
-        shared = {k: len(v) for k, v in self.best_state.items() if v.dim() and k in state and v.data_ptr() == state[k].data_ptr()}
-        tensors = {f"model.{k}": v for k, v in state.items()} | {f"best.{k}": v for k, v in self.best_state.items() if k not in shared}
+        shared = {
+            k: len(v)
+            for k, v in self.best_state.items()
+            if v.dim() and k in state and v.data_ptr() == state[k].data_ptr()
+        }
+        tensors = {f"model.{k}": v for k, v in state.items()} | {
+            f"best.{k}": v for k, v in self.best_state.items() if k not in shared
+        }
         info = {
             "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
             "metrics_size": self.directory.metrics_size(), "shared": shared,
@@ -254,7 +290,12 @@ class Trainer:
         self.model.load_state(part("model."))  # from the CPU: a large model has no room for a copy on its device
         shared = {k: tensors[f"model.{k}"][:rows] for k, rows in info["shared"].items()}
         self.best_state, self.best = {k: v.to(device) for k, v in {**part("best."), **shared}.items()}, info["best"]
-        self.epoch, self.step, self.seconds, self.history = info["epoch"], info["step"], info["seconds"], info["history"]
+        self.epoch, self.step, self.seconds, self.history = (
+            info["epoch"],
+            info["step"],
+            info["seconds"],
+            info["history"],
+        )
         self.directory.truncate_metrics(info["metrics_size"])
 
     def _listen(self) -> dict:

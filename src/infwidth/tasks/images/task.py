@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from infwidth import ridge
 from infwidth.config import key
 from infwidth.errors import ConfigError
-from infwidth import ridge
 from infwidth.models.contract import Model, Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Probe, Task
@@ -40,15 +40,27 @@ class Images(Task):
     that subsets are nested and shared by all models.
     """
 
-    def __init__(self, config: ImagesConfig, arrays: Mapping[str, Tensor], class_names: tuple[str, ...], seed: int, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self,
+        config: ImagesConfig,
+        arrays: Mapping[str, Tensor],
+        class_names: tuple[str, ...],
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ):
         self.config, self.class_names, self.seed, self.dtype = config, class_names, seed, dtype
         total = len(arrays["train_y"])
         wanted = total - config.validation_images if config.images == "all" else config.subset
         if wanted < 1 or wanted + config.validation_images > total:
-            raise ConfigError(f"task.subset + task.validation_images is {config.subset} + {config.validation_images}, but the data has {total} training images; lower them.")
+            raise ConfigError(
+                f"task.subset + task.validation_images is {config.subset} + {config.validation_images}, but the data has {total} training images; lower them."
+            )
         channels = arrays["train_x"].shape[1]
         if channels % len(config.mean) or len(config.mean) != len(config.std):
-            raise ConfigError(f"task.mean and task.std have {len(config.mean)} and {len(config.std)} channels, which images of {channels} numbers do not; give one for each channel.")
+            raise ConfigError(
+                f"task.mean and task.std have {len(config.mean)} and {len(config.std)} channels, which images of {channels} numbers do not; give one for each channel."
+            )
         order = torch.randperm(total, generator=stream("split"))
         parts = {"train": order[:wanted], "validation": order[total - config.validation_images :], "test": None}
         self.x, self.y = {}, {}
@@ -67,7 +79,9 @@ class Images(Task):
         """uint8 (n, d) with channels first to (x / 255 - mean) / std by channel."""
         channels = len(self.config.mean)
         x = x.to(self.dtype).div_(255).reshape(len(x), channels, x.shape[1] // channels)
-        mean, std = (torch.tensor(v, dtype=self.dtype, device=x.device)[:, None] for v in (self.config.mean, self.config.std))
+        mean, std = (
+            torch.tensor(v, dtype=self.dtype, device=x.device)[:, None] for v in (self.config.mean, self.config.std)
+        )
         return x.sub_(mean).div_(std).flatten(1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:

@@ -48,7 +48,9 @@ class Shape:
     def check(self, pool: Pool) -> None:
         """DataError if the pool cannot supply such an episode."""
         if self.ways > pool.classes:
-            raise DataError(f"task.ways is {self.ways}, but the {pool.name} split has {pool.classes} classes; lower task.ways.")
+            raise DataError(
+                f"task.ways is {self.ways}, but the {pool.name} split has {pool.classes} classes; lower task.ways."
+            )
         if self.shots + self.queries > pool.images_per_class:
             raise DataError(
                 f"task.shots + task.queries is {self.shots} + {self.queries}, but every class of the {pool.name} split has "

@@ -30,7 +30,9 @@ class _Images(torch.utils.data.Dataset):
         return self.pool.classes * self.pool.images_per_class
 
     def __getitem__(self, i: int):
-        return self.pool.gather(torch.tensor(i, device=self.pool.pixels.device), self.dtype), i // self.pool.images_per_class
+        return self.pool.gather(
+            torch.tensor(i, device=self.pool.pixels.device), self.dtype
+        ), i // self.pool.images_per_class
 
 
 def task_dataset(pool: Pool, shape: Shape, dtype: torch.dtype):

@@ -60,23 +60,44 @@ class MAML(Task):
     Raises DataError if a split cannot supply such episodes.
     """
 
-    def __init__(self, config: MAMLConfig, pools: Mapping[str, Pool], class_names: tuple[str, ...], seed: int, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        config: MAMLConfig,
+        pools: Mapping[str, Pool],
+        class_names: tuple[str, ...],
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+    ):
         self.config, self.pools, self.class_names, self.seed, self.dtype = config, pools, class_names, seed, dtype
         self.shape = Shape(config.ways, config.shots, config.queries)
         for pool in pools.values():
             self.shape.check(pool)
         if config.probe_classes > pools["test"].classes:
-            raise DataError(f"task.probe_classes is {config.probe_classes}, but the test split has {pools['test'].classes} classes; lower it.")
+            raise DataError(
+                f"task.probe_classes is {config.probe_classes}, but the test split has {pools['test'].classes} classes; lower it."
+            )
         self.inputs, self.outputs = pools["train"].pixels.shape[-1], config.ways
         self.steps_per_epoch = config.steps_per_epoch
         self.examples, self.evaluated = (pools[s].classes * pools[s].images_per_class for s in ("train", "validation"))
-        self.batch = config.meta_batch * config.ways * (config.queries + (config.shots if config.adaptation.order == "second" else 0))
+        self.batch = (
+            config.meta_batch
+            * config.ways
+            * (config.queries + (config.shots if config.adaptation.order == "second" else 0))
+        )
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Episodes]:
         episodes = self.config.steps_per_epoch * self.config.meta_batch
         return self._episodes("train", episodes, self.config.meta_batch, (epoch,), start)
 
-    def _episodes(self, split: str, episodes: int, batch: int, names: tuple[int, ...] = (), start: int = 0, pool: Pool | None = None) -> Iterator[Episodes]:
+    def _episodes(
+        self,
+        split: str,
+        episodes: int,
+        batch: int,
+        names: tuple[int, ...] = (),
+        start: int = 0,
+        pool: Pool | None = None,
+    ) -> Iterator[Episodes]:
         pool, names = pool or self.pools[split], (self.seed, split, *names)
         if self.config.episodes == "learn2learn":
             from infwidth.tasks.maml.learn2learn_episodes import learn2learn
@@ -98,7 +119,14 @@ class MAML(Task):
         def cotangent(outputs: Tensor) -> Tensor:
             return cross_entropy_cotangent(outputs, batch.support_y)
 
-        return model.adapted(batch.support_x, cotangent, self.config.adaptation.rate, steps, second_order, self.config.adaptation.parameters or "all")
+        return model.adapted(
+            batch.support_x,
+            cotangent,
+            self.config.adaptation.rate,
+            steps,
+            second_order,
+            self.config.adaptation.parameters or "all",
+        )
 
     def evaluate(self, model: Model, split: str) -> dict[str, float]:
         """Query accuracy in per cent after adaptation, its standard error over episodes, and the query loss.
@@ -125,7 +153,9 @@ class MAML(Task):
         }
         if len(seeds) > 1:
             means = each.double().reshape(len(seeds), episodes).mean(1)
-            found["accuracy_half_interval"] = (student_t.ppf(0.975, len(seeds) - 1) * means.std() / len(seeds) ** 0.5).item()
+            found["accuracy_half_interval"] = (
+                student_t.ppf(0.975, len(seeds) - 1) * means.std() / len(seeds) ** 0.5
+            ).item()
         return found
 
     def _features_of(self, model: Model, split: str) -> Pool | None:
@@ -134,7 +164,9 @@ class MAML(Task):
         if config.adaptation.parameters != "readout" or config.episodes != "vectorised":
             return None
         parts = []
-        for index in torch.arange(pool.classes * pool.images_per_class, device=pool.pixels.device).split(FEATURES_AT_ONCE):
+        for index in torch.arange(pool.classes * pool.images_per_class, device=pool.pixels.device).split(
+            FEATURES_AT_ONCE
+        ):
             features = model.readout_features(pool.gather(index, self.dtype))
             if features is None:
                 return None

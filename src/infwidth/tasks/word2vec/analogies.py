@@ -71,7 +71,10 @@ def _share(correct: Tensor) -> float:
 def nearest(vectors: Callable[[Tensor], Tensor], vocabulary: int, words: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """The ``number`` words of the highest cosine with each of words (n,), themselves excepted, and the cosines: (n, number) each."""
     rows = unit(vectors(words))
-    cosines = [rows @ unit(vectors(torch.arange(b, min(b + COLUMNS, vocabulary), device=words.device))).mT for b in range(0, vocabulary, COLUMNS)]
+    cosines = [
+        rows @ unit(vectors(torch.arange(b, min(b + COLUMNS, vocabulary), device=words.device))).mT
+        for b in range(0, vocabulary, COLUMNS)
+    ]
     cosine = torch.cat(cosines, 1)
     cosine[torch.arange(len(words), device=words.device), words] = -torch.inf
     return tuple(reversed(cosine.topk(min(number, vocabulary - 1), 1)))

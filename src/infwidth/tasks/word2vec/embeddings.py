@@ -20,7 +20,14 @@ def blocks(vectors: Vectors, vocabulary: int, device: torch.device) -> Iterator[
 
 
 @torch.no_grad()
-def projected(vectors: Vectors, vocabulary: int, rank: int | None, generator: torch.Generator, device: torch.device, passes: int = 4) -> Tensor:
+def projected(
+    vectors: Vectors,
+    vocabulary: int,
+    rank: int | None,
+    generator: torch.Generator,
+    device: torch.device,
+    passes: int = 4,
+) -> Tensor:
     """Vectors (vocabulary, rank) float32 whose inner products are nearest to those of the words' own, by subspace iteration.
 
     These are the coordinates along the first ``rank`` right singular vectors of the embedding. With rank None, or fewer

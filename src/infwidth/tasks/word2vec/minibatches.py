@@ -46,20 +46,33 @@ class Windows:
         centre = torch.arange(start, end, device=self.words.device)[:, None]
         begins, neighbour = centre - centre % self.sentence, centre + self.offset
         ends = (begins + self.sentence).clamp(max=len(self.words))
-        inside = (self.offset.abs() <= self.reach[start:end, None]) & (self.offset != 0) & (neighbour >= begins) & (neighbour < ends)
+        inside = (
+            (self.offset.abs() <= self.reach[start:end, None])
+            & (self.offset != 0)
+            & (neighbour >= begins)
+            & (neighbour < ends)
+        )
         entry = inside.flatten().nonzero().squeeze(1)
         position = entry // len(self.offset)
-        return Positions([b - start for b in bounds], self.words[start:end], position, self.words[neighbour.flatten()[entry]])
+        return Positions(
+            [b - start for b in bounds], self.words[start:end], position, self.words[neighbour.flatten()[entry]]
+        )
 
 
-def assembled(positions: Positions, negatives: Tensor, shared: bool, each: float, vocabulary: int, dtype: torch.dtype) -> Iterator[Minibatch]:
+def assembled(
+    positions: Positions, negatives: Tensor, shared: bool, each: float, vocabulary: int, dtype: torch.dtype
+) -> Iterator[Minibatch]:
     """The minibatches of ``positions``.
 
     negatives: the draws (minibatches, S) that the positions of each minibatch share, or those of each position (P, K); each: what a draw weighs.
     """
     bounds, device, twice = positions.bounds, negatives.device, 2 * vocabulary
     sizes = torch.tensor([j - i for i, j in itertools.pairwise(bounds)], device=device)
-    number, of, begin = torch.arange(len(bounds), device=device), torch.repeat_interleave(sizes), torch.tensor(bounds, device=device)
+    number, of, begin = (
+        torch.arange(len(bounds), device=device),
+        torch.repeat_interleave(sizes),
+        torch.tensor(bounds, device=device),
+    )
 
     # Keys bring the words of each minibatch together: those of contexts, and those of outputs, negatives before the other targets.
     count = torch.bincount(positions.position, minlength=len(of))
@@ -76,7 +89,9 @@ def assembled(positions: Positions, negatives: Tensor, shared: bool, each: float
     drawn, draw = torch.unique((number[:-1] if shared else of)[:, None] * twice + negatives, return_inverse=True)
     target = of * twice + positions.targets
     is_drawn = torch.isin(target, drawn)
-    rows, row = torch.unique(torch.cat([drawn, torch.where(is_drawn, target, target + vocabulary)]), return_inverse=True)
+    rows, row = torch.unique(
+        torch.cat([drawn, torch.where(is_drawn, target, target + vocabulary)]), return_inverse=True
+    )
     row_of_drawn, row_of_target = row[: len(drawn)], row[len(drawn) :]
     first_drawn, first_row = torch.searchsorted(drawn, number * twice), torch.searchsorted(rows, number * twice)
     own = row_of_target - first_row[of]
@@ -104,11 +119,15 @@ def assembled(positions: Positions, negatives: Tensor, shared: bool, each: float
         bags = Bags(words[w:w_end], Sparse(of_positions, of_words), touches[w:w_end])
         if shared:
             uses = weight[d + k : d_end + k + 1] * present[p:p_end, None]
-            uses.masked_fill_(own[p:p_end, None] == output[: d_end - d + 1], 0)  # a target is no negative of its own position
+            uses.masked_fill_(
+                own[p:p_end, None] == output[: d_end - d + 1], 0
+            )  # a target is no negative of its own position
         else:
             uses = share.new_zeros(p_end - p, 1 + d_end - d).scatter_add_(1, draw[p:p_end], weight[p:p_end])
             uses[:, 0] = present[p:p_end]
-        yield Minibatch(bags, Asked(rows[r:r_end], d_end - d, own[p:p_end], row_touches[r:r_end]), uses, present[p:p_end])
+        yield Minibatch(
+            bags, Asked(rows[r:r_end], d_end - d, own[p:p_end], row_touches[r:r_end]), uses, present[p:p_end]
+        )
 
 
 def _starts(lengths: Tensor, begin: Tensor) -> Tensor:

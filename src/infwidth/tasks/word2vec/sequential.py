@@ -13,7 +13,14 @@ from infwidth.tasks.word2vec.cbow import table_sigmoid
 
 @torch.no_grad()
 def step(
-    U: Tensor, V: Tensor, context: Sequence[int], target: int, negatives: Sequence[int], rate: float, decay: float = 0.0, table: bool = False
+    U: Tensor,
+    V: Tensor,
+    context: Sequence[int],
+    target: int,
+    negatives: Sequence[int],
+    rate: float,
+    decay: float = 0.0,
+    table: bool = False,
 ) -> tuple[float, float]:
     """Train on one position, in place; returns its loss and f of its target.
 

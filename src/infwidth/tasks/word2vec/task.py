@@ -71,7 +71,14 @@ class Word2Vec(Task):
 
     selects = False
 
-    def __init__(self, config: Word2VecConfig, corpus: Corpus, seed: int, device: torch.device, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        config: Word2VecConfig,
+        corpus: Corpus,
+        seed: int,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ):
         self.config, self.corpus, self.seed, self.device, self.dtype = config, corpus, seed, device, dtype
         self.inputs = self.outputs = len(corpus.words)
         self.bags = True
@@ -82,9 +89,13 @@ class Word2Vec(Task):
         self.sampler = Negatives(corpus.counts, config.power)
         self.covered = (corpus.questions >= 0).all(1)
         if config.probe_section not in corpus.section_names:
-            raise ConfigError(f"task.probe_section is {config.probe_section!r}; the questions have: {', '.join(corpus.section_names)}.")
+            raise ConfigError(
+                f"task.probe_section is {config.probe_section!r}; the questions have: {', '.join(corpus.section_names)}."
+            )
         if not self.covered.any():
-            raise DataError("no analogy question has all its words in the vocabulary; lower data.min_count or take more of the text.")
+            raise DataError(
+                "no analogy question has all its words in the vocabulary; lower data.min_count or take more of the text."
+            )
 
     @property
     def positions(self) -> float:
@@ -127,22 +138,43 @@ class Word2Vec(Task):
                 drawn = self.sampler.spread(len(bounds) - 1, config.shared_negatives, generator)
             else:
                 drawn = self.sampler.independent(bounds[-1] - bounds[0], config.negatives, generator)
-            found = assembled(windows(bounds), drawn.to(self.device), bool(config.shared_negatives), config.negatives / drawn.shape[-1], self.inputs, self.dtype)
+            found = assembled(
+                windows(bounds),
+                drawn.to(self.device),
+                bool(config.shared_negatives),
+                config.negatives / drawn.shape[-1],
+                self.inputs,
+                self.dtype,
+            )
             yield from itertools.islice(found, max(start - block, 0), None)
 
     def typical(self) -> Sizes:
-        text = kept(self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step], self.keep, self.config.window, self.config.words_per_step, "evaluation")
+        text = kept(
+            self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step],
+            self.keep,
+            self.config.window,
+            self.config.words_per_step,
+            "evaluation",
+        )
         batches = list(self._minibatches(text, 0, ("evaluation",)))
         mean = [sum(n) / len(batches) for n in zip(*(self._sizes(b) for b in batches), strict=True)]
         return Sizes(*mean)
 
     @staticmethod
     def _sizes(b: cbow.Minibatch) -> tuple[int, ...]:
-        return len(b.present), len(b.context.means.by_rows.values), len(b.context.words), len(b.asked.rows), b.asked.shared
+        return (
+            len(b.present),
+            len(b.context.means.by_rows.values),
+            len(b.context.words),
+            len(b.asked.rows),
+            b.asked.shared,
+        )
 
     def step(self, model: Model, batch: cbow.Minibatch) -> tuple[Update, dict[str, Tensor]]:
         f, pullback = model.linearized(batch.context, batch.asked)
-        return pullback(cbow.cotangent(f, batch, self.config.sigmoid == "table")), {"loss": cbow.loss(f, batch, LOSS_SHARE)}
+        return pullback(cbow.cotangent(f, batch, self.config.sigmoid == "table")), {
+            "loss": cbow.loss(f, batch, LOSS_SHARE)
+        }
 
     def _vectors(self, model: Model):
         return lambda words: model.features(Bags.single(words))
@@ -161,7 +193,9 @@ class Word2Vec(Task):
     def _loss(self, model: Model) -> float:
         tokens = self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step]
         text = kept(tokens, self.keep, self.config.window, self.config.words_per_step, "evaluation")
-        losses = [cbow.loss(model.linearized(b.context, b.asked)[0], b) for b in self._minibatches(text, 0, ("evaluation",))]
+        losses = [
+            cbow.loss(model.linearized(b.context, b.asked)[0], b) for b in self._minibatches(text, 0, ("evaluation",))
+        ]
         return torch.stack(losses).double().mean().item()
 
     def probe(self) -> Probe:
@@ -172,7 +206,9 @@ class Word2Vec(Task):
         sides = [sorted(side - other) for side, other in zip(sides, sides[::-1], strict=True)]
         words = torch.tensor(sides[0] + sides[1], dtype=torch.int64, device=self.device)
         labels = torch.tensor([0] * len(sides[0]) + [1] * len(sides[1]))
-        one, two = self.config.probe_section.split("-in-") if "-in-" in self.config.probe_section else ("first", "second")
+        one, two = (
+            self.config.probe_section.split("-in-") if "-in-" in self.config.probe_section else ("first", "second")
+        )
         return Probe(Bags.single(words), labels, (one, two), tuple(self.corpus.words[w] for w in words.tolist()))
 
     def evidence(self, model: Model) -> Evidence:
@@ -181,16 +217,28 @@ class Word2Vec(Task):
         known = [w for w in self.config.neighbours_of if w in index]
         rows = []
         if known:
-            near, cosine = nearest(self._vectors(model), self.inputs, torch.tensor([index[w] for w in known], device=self.device), NEIGHBOURS)
+            near, cosine = nearest(
+                self._vectors(model),
+                self.inputs,
+                torch.tensor([index[w] for w in known], device=self.device),
+                NEIGHBOURS,
+            )
             for word, words, cosines in zip(known, near.tolist(), cosine.tolist(), strict=True):
-                rows.append({"word": word, "nearest": [[self.corpus.words[w], round(c, 3)] for w, c in zip(words, cosines, strict=True)]})
+                rows.append(
+                    {
+                        "word": word,
+                        "nearest": [[self.corpus.words[w], round(c, 3)] for w, c in zip(words, cosines, strict=True)],
+                    }
+                )
         write = {"text": embeddings.write_text, "binary": embeddings.write_binary}.get(self.config.embeddings)
         files = {name: lambda path: write(path, self.corpus.words, self._embedding(model)) for name in self.files}
         return Evidence({"correct": self.answered(model).cpu().numpy()}, {"neighbours": rows}, files)
 
     def _embedding(self, model: Model) -> np.ndarray:
         """Vectors of all words, in full or in the embedding_rank coordinates that keep most of their inner products."""
-        return embeddings.projected(self._vectors(model), self.inputs, self.config.embedding_rank, stream("embedding"), self.device).numpy()
+        return embeddings.projected(
+            self._vectors(model), self.inputs, self.config.embedding_rank, stream("embedding"), self.device
+        ).numpy()
 
     def remedy(self, largest: int) -> str:
         counts = self.corpus.counts
