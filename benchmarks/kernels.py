@@ -17,7 +17,7 @@ import torch
 from common import heading, options, written
 
 from infwidth import ridge
-from infwidth.models.deep_kernels import DeepKernel
+from infwidth.models.kernel import DeepKernel
 from infwidth.seeding import stream
 
 INPUTS = 3072

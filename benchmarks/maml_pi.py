@@ -13,9 +13,9 @@ import torch
 from common import heading, options, written
 from pi_limit import RANK, limit_of
 
-from infwidth.models.growing import GrowingLayer
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import PiLimit
+from infwidth.models.pi.growing import GrowingLayer
 from infwidth.seeding import stream
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.training.clipping import clipped

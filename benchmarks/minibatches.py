@@ -15,9 +15,9 @@ import torch
 from common import written
 
 from infwidth import train
-from infwidth.command import composed
 from infwidth.data.catalog import obtain
-from infwidth.tasks import build_task
+from infwidth.runs.compose import composed
+from infwidth.runs.spec import specified
 
 SETTINGS = [
     (0.1, 250, 128), (0.1, 250, 192), (0.1, 250, 256), (0.1, 250, None), (0.1, 125, 64), (0.1, 125, 128), (0.1, 500, 512),
@@ -55,7 +55,7 @@ def main():
             chosen = config(rate, words, shared, seed)
             summary = train.run(chosen)
             losses.append(loss(Path(chosen["paths"]["results"]) / "runs/minibatches" / summary["id"]))
-        positions = build_task(chosen["task"], obtain(chosen["data"]), 0, torch.device("cpu"), torch.float32).positions
+        positions = specified(chosen).build_task(obtain(chosen["data"]), torch.device("cpu")).positions
         least[rate] = min([least.get(rate, float("inf")), *(value for value in losses if value is not None)])
         lines.append({
             "learning_rate": rate, "words_per_step": words, "positions": round(positions, 1), "shared_negatives": shared,

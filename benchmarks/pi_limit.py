@@ -21,15 +21,14 @@ import time
 import torch
 from common import heading, options, trained_step, written
 
-from infwidth.command import composed
 from infwidth.data.catalog import obtain
-from infwidth.models import build_model
-from infwidth.models.configs import Shape
-from infwidth.models.growing import GrowingLayer, sphere
+from infwidth.models.cost import Shape
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import PiLimit
+from infwidth.models.pi.growing import GrowingLayer, sphere
+from infwidth.runs.compose import composed
+from infwidth.runs.spec import specified
 from infwidth.seeding import stream
-from infwidth.tasks import build_task
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.training import provenance
 from infwidth.training.clipping import clipped
@@ -129,10 +128,9 @@ def storage_error(epochs):
                 f"model.storage={storage}",
             ],
         )
-        task = build_task(config["task"], obtain(config["data"]), 0, torch.device("cpu"), torch.float32)
-        net = build_model(
-            config["model"], config["parametrization"], Shape(task.inputs, task.outputs), stream(0, "model")
-        )
+        spec, cpu = specified(config), torch.device("cpu")
+        task = spec.build_task(obtain(config["data"]), cpu)
+        net = spec.build_model(Shape(task.inputs, task.outputs), cpu)
         for epoch in range(epochs):
             for batch in task.batches(epoch):
                 trained_step(net, task, batch, config["trainer"])

@@ -18,10 +18,10 @@ from common import heading, options, written
 
 from infwidth.data.catalog import obtain
 from infwidth.models import linear
-from infwidth.models.contract import Bags
+from infwidth.models.bags import Bags
 from infwidth.parametrization import named
 from infwidth.seeding import stream
-from infwidth.tasks import build_task
+from infwidth.tasks import description, word2vec
 from infwidth.tasks.word2vec.analogies import accuracies, answers
 
 RATE, DECAY = 0.05, 0.001
@@ -44,7 +44,8 @@ def task_on(min_count, size=None, **keys):
         "root": "data",
         "mirror": os.environ.get("DATA_MIRROR"),
     }
-    return build_task({**TASK, **keys}, obtain(corpus), 0, torch.device("cpu"), torch.float32)
+    config = description.config_of({**TASK, **keys})
+    return word2vec.TASK.build(config, obtain(corpus), 0, torch.device("cpu"), torch.float32)
 
 
 def network(width, words):

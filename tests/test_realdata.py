@@ -8,12 +8,11 @@ import pytest
 import torch
 
 from infwidth import ridge, train
-from infwidth.command import composed
 from infwidth.data import cifar10, omniglot, text
 from infwidth.data.catalog import obtain
-from infwidth.models.deep_kernels import DeepKernel
-from infwidth.models.regression import KernelRegression
-from infwidth.tasks import build_task
+from infwidth.models.kernel import DeepKernel, KernelRegression
+from infwidth.runs.compose import composed
+from tests.build import task_of
 
 MIRROR = os.environ.get("DATA_MIRROR")
 pytestmark = pytest.mark.realdata
@@ -91,7 +90,7 @@ def test_word_vectors_get_better_with_width_on_a_real_corpus(tmp_path):
 def test_kernel_regression_in_float32_predicts_as_in_float64(tangent):
     """On 10,000 images, where float32 alone differs in 0.3 % of predictions; about 45 % are right."""
     options = composed("train", ["experiment=cifar10/nngp_subset", "scale=cpu"])
-    task = build_task(options["task"], obtain(options["data"]), 0, torch.device("cpu"), torch.float64)
+    task = task_of(options["task"], obtain(options["data"]), 0, torch.device("cpu"), torch.float64)
     x, y, test = task.x["train"], task.y["train"], task.x["test"]
     model = KernelRegression(DeepKernel(2, tangent=tangent), (1e-4,), None, task.inputs, 10)
     model.fit(x.float(), y)

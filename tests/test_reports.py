@@ -3,17 +3,13 @@
 import csv
 import json
 import re
-import subprocess
 
 import pandas as pd
 import pytest
 
 from infwidth import report, train
 from infwidth.errors import DataError
-from infwidth.models import MODELS
-from infwidth.reporting import staleness
 from infwidth.reporting.table import COLUMNS
-from infwidth.tasks import TASKS
 from tests import wandb_files
 from tests.commands import command
 from tests.training.helpers import SMALL, SMALL_WORD2VEC, small
@@ -156,88 +152,6 @@ def test_unknown_experiments_and_rows():
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)
     assert done.returncode == 2 and "there are no finished runs named nothing" in done.stderr
-
-
-def test_only_changes_that_can_change_numbers_make_a_commit_outdated(tmp_path):
-    def git(*arguments):
-        command = ["git", "-C", tmp_path, "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def outdated(commit, task="word2vec", model="mu_limit", experiment="word2vec"):
-        staleness.outdated.cache_clear()
-        staleness._reached.cache_clear()
-        return staleness.outdated(commit, task, model, experiment, tmp_path)
-
-    first_contents = {
-        "src/infwidth/models/linear.py": '"""Doc."""\nfrom infwidth.models.contract import x\n',
-        "src/infwidth/models/contract.py": "x = 1\n",
-        "src/infwidth/models/pi.py": "x = 1\n",
-        "src/infwidth/models/configs.py": "class A:\n    x: int = 1\n\nMODELS = {'a': A}\n",
-        "src/infwidth/tasks/images/task.py": "x = 1\n",
-        "src/infwidth/tasks/word2vec/task.py": "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 1\n",
-        "src/infwidth/reporting/table.py": "1\n",
-        "conf/task/word2vec.yaml": "a: 1\n",
-        "conf/settings/cifar10.yaml": "a: 1\n",
-        "conf/settings/maml_pi_mu_limit.yaml": "a: 1\n",
-        "conf/experiment/word2vec/a.yaml": "a: 1\n",
-    }
-
-    def write(contents):
-        for path, text in contents.items():
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / path).write_text(text)
-
-    write(first_contents)
-    git("init")
-    git("add", "-A")
-    git("commit", "-m", "first")
-    first = git("rev-parse", "--short", "HEAD")
-    harmless = {
-        "src/infwidth/models/linear.py": '"""Another."""\nfrom infwidth.models.contract import x  # why\n',
-        "src/infwidth/models/pi.py": "x = 2\n",
-        "src/infwidth/models/new.py": "x = 2\n",
-        "src/infwidth/models/configs.py": "class A:\n    x: int = 1\n    y: int = 2\n\nclass B:\n    pass\n\nMODELS = {'a': A, 'b': B}\n",
-        "src/infwidth/tasks/images/task.py": "x = 2\n",
-        "src/infwidth/tasks/word2vec/task.py": "class T:\n    def check(self):\n        return 2\n\n    def step(self):\n        return 1\n",
-        "src/infwidth/reporting/table.py": "2\n",
-        "conf/task/word2vec.yaml": "a: 1  # why\n",
-        "conf/settings/cifar10.yaml": "a: 2\n",
-        "conf/settings/maml_pi_mu_limit.yaml": "a: 2\n",
-    }
-    write(harmless)
-    assert not outdated(first) and outdated(first + "+") and outdated("0123456789")
-    assert outdated(first, task="maml_omniglot", experiment="maml_pi") and not outdated(
-        first, task="maml_omniglot", experiment="maml"
-    )
-    assert outdated(first, model="pi_limit") and outdated(first, task="cifar10", experiment="cifar10")
-    for path, text in (
-        ("conf/task/word2vec.yaml", "a: 2\n"),
-        ("src/infwidth/models/contract.py", "x = 2\n"),
-        ("src/infwidth/models/configs.py", "class A:\n    x: int = 3\n\nMODELS = {'a': A}\n"),
-        ("conf/experiment/word2vec/a.yaml", "a: 2\n"),
-        (
-            "src/infwidth/tasks/word2vec/task.py",
-            "class T:\n    def check(self):\n        return 1\n\n    def step(self):\n        return 2\n",
-        ),
-    ):
-        write({path: text})
-        assert outdated(first), path
-        write({path: harmless.get(path, first_contents[path])})
-        assert not outdated(first), path
-    (tmp_path / "src/infwidth/models/linear.py").unlink()
-    assert outdated(first)
-
-
-def test_staleness_knows_all_models_and_tasks():
-    assert set(staleness.MODULES) == set(MODELS) and set(staleness.PACKAGES) == set(TASKS)
-    for name in MODELS:
-        assert "src/infwidth/models/contract.py" in staleness._reached(name, staleness.ROOT)
-    assert "src/infwidth/models/pi.py" not in staleness._reached("finite", staleness.ROOT)
-    assert set(staleness.CONFIGS) == {p.stem for p in (staleness.ROOT / "conf/task").glob("*.yaml")} and set(
-        staleness.CONFIGS.values()
-    ) == set(TASKS)
-    for package in staleness.PACKAGES.values():
-        assert (staleness.ROOT / "src/infwidth/tasks" / package).is_dir()
 
 
 def test_scales_that_ask_for_the_same_run_share_it(tmp_path):

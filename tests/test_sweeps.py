@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from infwidth import sweeps
-from infwidth.command import CONF
 from infwidth.errors import ConfigError, DataError
+from infwidth.runs.compose import CONF
 from infwidth.sweeps import Note
 from infwidth.training.run_directory import RunDirectory
 from tests.commands import command

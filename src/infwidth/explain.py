@@ -6,10 +6,11 @@ from fractions import Fraction
 import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import COMMANDS, plain, sentences
+from infwidth.command import sentences
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
 from infwidth.parametrization import ABC, NAMED, classify, limit_of, named
+from infwidth.runs.compose import COMMANDS, plain
 from infwidth.theory.exponents import predicted
 
 MODELS = {

@@ -7,11 +7,13 @@ w^l with learning rate eta n^{-c}. Tuples hold the exponents of layers 1..L+1.
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Rational
+from typing import Literal
 
 from infwidth.errors import ConfigError
 
 HALF = Fraction(1, 2)
 NAMED = ("standard", "ntk", "mean_field", "mup")
+"""Those that TP4 names."""
 
 
 def exact(x: float | Rational) -> Rational:
@@ -144,7 +146,9 @@ def classify(abc: ABC) -> Classification:
 def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
     """A named abc-parametrization for ``depth`` hidden layers (TP4 Table 1 and section 3).
 
-    c overrides the learning-rate exponent (standard has two customary ones, 0 and 1; its default here is 0).
+    'readout_only' is the one whose limit is the NNGP: standard with c = 1 at depth 1, and at any depth the standard
+    readout on hidden layers so scaled that their own updates vanish. c overrides the learning-rate exponent (standard has
+    two customary ones, 0 and 1; its default here is 0).
     Raises ConfigError for an unknown name, and for mean_field with more than one hidden layer.
     """
     if depth < 1:
@@ -156,6 +160,8 @@ def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
         a, b, exponent = (0,) + (HALF,) * depth, (0,) * (depth + 1), 0
     elif name == "mup":
         a, b, exponent = (-HALF,) + (0,) * inner + (HALF,), (HALF,) * (depth + 1), 0
+    elif name == "readout_only":
+        a, b, exponent = (0,) + (HALF,) * inner + (0,), (0,) * depth + (HALF,), 1
     elif name == "mean_field":
         if depth != 1:
             raise ConfigError(
@@ -163,7 +169,9 @@ def named(name: str, depth: int, c: float | Rational | None = None) -> ABC:
             )
         a, b, exponent = (0, 1), (0, 0), -1
     else:
-        raise ConfigError(f"parametrization {name!r} is not known; choose one of: {', '.join(NAMED)}, custom.")
+        raise ConfigError(
+            f"parametrization {name!r} is not known; choose one of: {', '.join(NAMED)}, readout_only, custom."
+        )
     return ABC(a, b, exponent if c is None else c, name)
 
 
@@ -187,7 +195,7 @@ def require_limit(abc: ABC, limit: str, model: str) -> None:
     if actual == limit:
         return
     suited = {
-        "nngp": "standard with parametrization.c=1 at depth 1",
+        "nngp": "readout_only (at depth 1 that is standard with parametrization.c=1)",
         "ntk": "ntk",
         "mu": "mup (or mean_field, the same at depth 1)",
     }[limit]
@@ -200,3 +208,34 @@ def require_limit(abc: ABC, limit: str, model: str) -> None:
         f"model={model} is not the limit of parametrization={abc.name} (c = {abc.c}): {model_of.get(actual, actual)}. "
         f"Use parametrization=auto or {suited}."
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametrizationConfig:
+    """conf/parametrization: a name, or 'custom' with its exponents."""
+
+    name: Literal["auto", "standard", "ntk", "mean_field", "mup", "readout_only", "custom"] = "auto"
+    a: tuple[float, ...] | None = None
+    b: tuple[float, ...] | None = None
+    c: float | None = None
+
+    def build(self, own: ABC) -> ABC:
+        """The abc-parametrization of a network as deep as ``own``, which is the model's own and what 'auto' means."""
+        if self.name == "custom":
+            if self.a is None or self.b is None or self.c is None:
+                raise ConfigError(
+                    "parametrization=custom needs parametrization.a, parametrization.b (one exponent per weight layer) and "
+                    "parametrization.c."
+                )
+            abc = ABC(self.a, self.b, self.c)
+            if abc.depth != own.depth:
+                raise ConfigError(
+                    f"parametrization.a has {len(self.a)} exponents; a network of model.depth={own.depth} has {own.depth + 1} "
+                    "weight layers."
+                )
+            return abc
+        if self.a is not None or self.b is not None:
+            raise ConfigError(
+                f"parametrization={self.name} has its own a and b; use parametrization=custom to give them."
+            )
+        return own if self.name == "auto" else named(self.name, own.depth, self.c)

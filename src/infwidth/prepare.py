@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import COMMANDS, composed, plain, sentences
+from infwidth.command import sentences
 from infwidth.config import load
 from infwidth.data.catalog import obtain
+from infwidth.runs.compose import COMMANDS, composed, plain
 
 
 @dataclass(frozen=True, kw_only=True)

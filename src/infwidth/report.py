@@ -9,16 +9,16 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import COMMANDS, plain, sentences
+from infwidth.command import sentences
 from infwidth.config import load
 from infwidth.errors import DataError, OutputError
 from infwidth.reporting import experiment, page, theory
 from infwidth.reporting.measurements import KEPT
 from infwidth.reporting.page import Section
 from infwidth.reporting.records import ENDED, RUNS_CSV
-from infwidth.reporting.staleness import outdated, outdated_theory
+from infwidth.runs.compose import COMMANDS, plain
+from infwidth.runs.spec import PathsConfig
 from infwidth.theory.experiment import read_recipe as read_theory_recipe
-from infwidth.train import PathsConfig
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 THEORY = "theory"
@@ -76,9 +76,9 @@ def _section(name: str, results: Path) -> Section:
     folder = EXPERIMENTS / name
     if name == THEORY:
         recipe = read_theory_recipe(folder)
-        return theory.report(name, recipe.title, recipe.claim, results, outdated_theory)
+        return theory.report(name, recipe.title, recipe.claim, results, lambda commit: False)
     if (folder / "recipe.yaml").exists():
-        return experiment.report(name, folder, results, outdated)
+        return experiment.report(name, folder, results, lambda *of: False)
     return experiment.report_sweep(name, results)
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from infwidth import measure, report, train
-from infwidth.command import COMMANDS, composed, plain, sentences
+from infwidth.command import sentences
 from infwidth.config import key, load
 from infwidth.errors import ConfigError, InfwidthError
 from infwidth.reporting.experiment import Recipe, read_recipe
 from infwidth.reporting.page import Section
+from infwidth.runs.compose import COMMANDS, composed, plain
 from infwidth.theory import experiment as theory
 from infwidth.training.logging import WandbReport
 from infwidth.training.trainer import Interrupted

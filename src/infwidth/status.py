@@ -7,9 +7,10 @@ import hydra
 from omegaconf import DictConfig
 
 from infwidth import sweeps
-from infwidth.command import COMMANDS, plain, sentences
+from infwidth.command import sentences
 from infwidth.config import load
-from infwidth.train import PathsConfig
+from infwidth.runs.compose import COMMANDS, plain
+from infwidth.runs.spec import PathsConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,7 @@ def test_a_text_that_is_none_is_named_and_nothing_is_prepared(tmp_path, mirror, 
         (".zip", b"PK nothing"),
         (".xz", bz2.compress(b"a")),
     ],
+    ids=["gz cut", "xz cut", "no zip", "no xz"],
 )
 def test_a_damaged_archive_is_named(tmp_path, mirror, suffix, content):
     path = tmp_path / f"corpus{suffix}"

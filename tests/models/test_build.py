@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from infwidth import models
+from infwidth.described import known
 from infwidth.errors import ConfigError
-from infwidth.models import MODELS, Shape, build_model, largest_fitting, predicted_bytes, resolved_parametrization
+from infwidth.models.cost import Shape
+from infwidth.models.family import config_of, find, largest_fitting
 from infwidth.models.linear import LinearNet
 from infwidth.models.mlp import MLP
+from tests.build import built
 
 FINITE = {
     "name": "finite",
@@ -25,7 +29,7 @@ AUTO = {"name": "auto"}
 
 
 def build(model, parametrization=AUTO, bags=False):
-    return build_model(model, parametrization, Shape(4, 3, bags), torch.Generator().manual_seed(0))
+    return built(model, parametrization, Shape(4, 3, bags), torch.Generator().manual_seed(0))
 
 
 def test_families():
@@ -69,31 +73,33 @@ def test_what_has_no_meaning_says_why(model, parametrization, message):
 
 
 def test_auto_has_a_name_for_every_model():
-    for name in MODELS:
-        assert resolved_parametrization({"name": name}, AUTO) in ("mup", "ntk", "standard")
-    assert resolved_parametrization({"name": "finite"}, {"name": "ntk"}) == "ntk"
+    names = known(models, "FAMILY")
+    assert names == ["finite", "mu_limit", "nngp_limit", "ntk_limit", "pi_limit", "pi_net"]
+    for name in names:
+        assert find(name).name == name
+        assert config_of({"name": name}).own().name in ("mup", "ntk", "standard")
 
 
 @pytest.mark.parametrize("model", [FINITE, MU, {**MU, "sigma_v": 0.0}, {**NTK, "activation": "linear", "sigma_b": 0.0}])
 def test_memory_is_predicted_before_anything_is_allocated(model):
     model = {**model, "change_of_basis": False} if model is FINITE else model
     for bags in (False, True) if model["name"] != "ntk_limit" else (True,):
-        built = build(model, bags=bags)
-        assert predicted_bytes(model, Shape(4, 3, bags)) == sum(
-            t.numel() * t.element_size() for t in built.state().values()
+        net = build(model, bags=bags)
+        assert config_of(model).memory(Shape(4, 3, bags), torch.float32) == sum(
+            t.numel() * t.element_size() for t in net.state().values()
         )
 
 
 def test_the_largest_that_fits():
     free = 1000 * 4
-    name, n = largest_fitting({**MU, "sigma_v": 0.0}, Shape(5, 5, True), free)
+    name, n = largest_fitting(config_of({**MU, "sigma_v": 0.0}), Shape(5, 5, True), free, torch.float32)
     assert name == "inputs"
-    sizes = [predicted_bytes({**MU, "sigma_v": 0.0}, Shape(k, k, True)) for k in (n, n + 1)]
+    sizes = [config_of({**MU, "sigma_v": 0.0}).memory(Shape(k, k, True), torch.float32) for k in (n, n + 1)]
     assert sizes[0] <= free < sizes[1] and n == 22
 
 
 def test_deep_networks_take_no_bags():
-    with pytest.raises(ConfigError, match="one linear hidden layer only"):
+    with pytest.raises(ConfigError, match="no bags of indices"):
         build({**FINITE, "depth": 2}, bags=True)
     with pytest.raises(ConfigError, match="model.initial=gaussian"):
         build({**FINITE, "depth": 2, "initial": "uniform"})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from infwidth.models.deep_kernels import DeepKernel
+from infwidth.models.kernel import DeepKernel
 from tests.conftest import golden_files
 
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from infwidth.gaussian import relu_v
-from infwidth.models.growing import function_norm, sphere
 from infwidth.models.mlp import Factors
-from infwidth.models.pi import pi_limit
-from infwidth.models.pi_net import sampled
+from infwidth.models.pi import pi_limit, sampled
+from infwidth.models.pi.growing import function_norm, sphere
 from infwidth.tasks.losses import cross_entropy_cotangent
 
 D, R, K = 7, 4, 3
@@ -52,7 +51,7 @@ def plain(net, x, A1, biases, rows):
 @pytest.mark.parametrize("block", [3, 100])
 def test_the_backward_pass_is_autograd_of_the_forward(depth, block, monkeypatch):
     """By A^1, by the biases, by the input of every layer; the appended rows are A's cotangents in function space, sum_i V(q_i) s_i dg_i."""
-    monkeypatch.setattr("infwidth.models.growing.BLOCK", block)
+    monkeypatch.setattr("infwidth.models.pi.growing.BLOCK", block)
     net = limit(depth)
     for x, y in batches(2):
         net.apply_update(net.gradient(x, cross_entropy_cotangent(net(x), y)), 0.3, 0.01)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from infwidth import ridge
-from infwidth.models.growing import GrowingLayer
 from infwidth.models.mlp import MLP, Factors
-from infwidth.models.pi import PiLimit
-from infwidth.models.pi_net import sampled
+from infwidth.models.pi import PiLimit, sampled
+from infwidth.models.pi.growing import GrowingLayer
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.training.clipping import clipped
 from tests.conftest import golden_files

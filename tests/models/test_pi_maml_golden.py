@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from infwidth.models.growing import GrowingLayer
 from infwidth.models.mlp import MLP, Factors
 from infwidth.models.pi import PiLimit
+from infwidth.models.pi.growing import GrowingLayer
 from infwidth.tasks.losses import cross_entropy, cross_entropy_cotangent
 from infwidth.training.clipping import clipped
 from tests.conftest import golden_files

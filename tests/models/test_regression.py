@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from infwidth.errors import ConfigError
-from infwidth.models.deep_kernels import DeepKernel
-from infwidth.models.regression import KernelRegression
+from infwidth.models.kernel import DeepKernel, KernelRegression
 
 
 @pytest.mark.parametrize("kernel", [DeepKernel(2), DeepKernel(2, tangent=True), DeepKernel(1, 2.0, 0.3, True, True)])

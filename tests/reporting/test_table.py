@@ -9,7 +9,6 @@ import pytest
 
 from infwidth.reporting import order, pca, records, table
 from infwidth.reporting.records import Record
-from infwidth.tasks.word2vec.task import Word2VecConfig
 
 
 def record(
@@ -101,10 +100,6 @@ def test_a_panel_tells_separated_classes_from_mixed_ones():
 
 
 def test_keys_that_decide_no_number_do_not_split_a_row():
-    import infwidth.training.trainer as trainer
-
-    assert records.NOT_DECIDING["task"] == set(Word2VecConfig.NOT_DECIDING)
-    assert records.NOT_DECIDING["trainer"] == set(trainer.TrainerConfig.NOT_DECIDING)
     config = {
         "task": {"name": "t"},
         "trainer": {"epochs": 2, "threads": 4},

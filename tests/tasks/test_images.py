@@ -8,11 +8,12 @@ import torch
 
 from infwidth import train
 from infwidth.errors import ConfigError
-from infwidth.models import build_model, largest_fitting, predicted_bytes, predicted_work
-from infwidth.models.configs import Shape
-from infwidth.models.growing import BLOCK
+from infwidth.models.cost import Shape
+from infwidth.models.family import config_of, largest_fitting
+from infwidth.models.pi.growing import BLOCK
 from infwidth.tasks.images.task import Images, ImagesConfig
 from infwidth.training import prediction
+from tests.build import built
 from tests.training.helpers import small
 
 MEAN, STD = (0.1, 0.2, 0.3), (0.5, 0.25, 2.0)
@@ -107,7 +108,7 @@ def test_kernel_regression_wants_a_training_set(tmp_path):
         "trainer.epochs=0",
         "trainer.selection=last",
     ]
-    with pytest.raises(ConfigError, match="no fixed training set.* set model.solve=descent"):
+    with pytest.raises(ConfigError, match="which task=maml_omniglot does not have; set model.solve=descent"):
         train.run(small(tmp_path, "task=maml_omniglot", *options))
     assert not (tmp_path / "results").exists()
 
@@ -152,11 +153,11 @@ def test_the_pi_limit_learns_and_its_arrays_grow_as_predicted(tmp_path, capsys):
     shape = Shape(64, 10, False, 120, 32, 12, 160)
     held = 2 * BLOCK * ((32 + 32) * 8 + 4) - BLOCK * (32 - 10) * 8  # a block of each layer, the readout narrower
     assert (
-        predicted_bytes(config["model"], shape, torch.float64) == held + 2 * 2 * 32 * (32 + 12 * 32) * 8 + 64 * 32 * 8
+        config_of(config["model"]).memory(shape, torch.float64) == held + 2 * 2 * 32 * (32 + 12 * 32) * 8 + 64 * 32 * 8
     )
     assert (
-        predicted_work(config["model"], shape, None).flops
-        > 2 * predicted_work(config["model"], Shape(64, 10, False, 120, 32, 6, 160), None).flops
+        config_of(config["model"]).work(shape, None, torch.float32).flops
+        > 2 * config_of(config["model"]).work(Shape(64, 10, False, 120, 32, 6, 160), None, torch.float32).flops
     )
 
 
@@ -195,20 +196,22 @@ def test_a_run_too_large_for_the_memory_is_refused_with_what_would_fit(tmp_path,
 def test_the_largest_number_of_steps_fits_and_one_epoch_more_does_not():
     config = small_model("pi_limit")
     shape = Shape(64, 10, False, 120, 32, 10**6, 160)
-    name, steps = largest_fitting(config, shape, 10**8)
+    name, steps = largest_fitting(config_of(config), shape, 10**8, torch.float32)
     assert name == "steps"
-    sizes = [predicted_bytes(config, Shape(64, 10, False, 120, 32, n, 160)) for n in (steps, steps + 200)]
+    sizes = [
+        config_of(config).memory(Shape(64, 10, False, 120, 32, n, 160), torch.float32) for n in (steps, steps + 200)
+    ]
     assert sizes[0] <= 10**8 < sizes[1]
 
 
 def small_model(name):
-    from infwidth.command import composed
+    from infwidth.runs.compose import composed
 
     return composed("train", ["task=cifar10", f"model={name}", "scale=demo"])["model"]
 
 
 def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():
-    net = build_model(
+    net = built(
         small_model("pi_limit"), {"name": "auto"}, Shape(64, 10), torch.Generator().manual_seed(0), torch.float64
     )
     x = torch.randn(7, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from infwidth.models import linear
-from infwidth.models.kernels import Kernel, KernelMachine
+from infwidth.models.kernel import Kernel, KernelMachine
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 from infwidth.training.clipping import clipped
 from tests.conftest import golden_files, load_golden

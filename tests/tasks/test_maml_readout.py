@@ -7,8 +7,7 @@ from infwidth import train
 from infwidth.errors import ConfigError
 from infwidth.models import mlp
 from infwidth.models.mlp import Factors
-from infwidth.models.pi import pi_limit
-from infwidth.models.pi_net import sampled
+from infwidth.models.pi import pi_limit, sampled
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.tasks.maml.task import MAML
@@ -103,7 +102,7 @@ def test_a_limit_with_a_trained_readout_has_no_such_features_and_no_second_order
         net.adapted(xs, rate_of(ys), 0.4, 1, True, "readout")
     with pytest.raises(ConfigError, match="set model.readout=zero and model.readout_multiplier=0"):
         limit(readout=1.0).adapted(xs, rate_of(ys), 0.4, 1, True, "readout")
-    with pytest.raises(ConfigError, match="set task.adaptation.parameters=readout, or task.adaptation.order=first"):
+    with pytest.raises(ConfigError, match="take which='readout', or first order"):
         limit().adapted(xs, rate_of(ys), 0.4, 1, True)
 
 
@@ -122,12 +121,12 @@ def test_evaluation_by_features_is_evaluation_by_images(model, tmp_path, monkeyp
     [
         (
             ["model=pi_limit", "model.readout_multiplier=2"],
-            "frozen at zero between episodes; set model.readout=zero and model.readout_multiplier=0",
+            "does not adapt with task.adaptation.parameters=readout and task.adaptation.order=second.*readout_multiplier=0",
         ),
-        (["model=pi_limit", "model.readout=gaussian"], "frozen at zero between episodes"),
+        (["model=pi_limit", "model.readout=gaussian"], "with model.readout=zero and model.readout_multiplier=0"),
         (
             ["model=pi_limit", "task.adaptation.parameters=all"],
-            "set task.adaptation.parameters=readout, or task.adaptation.order=first",
+            "does not adapt with task.adaptation.parameters=all and task.adaptation.order=second",
         ),
         (["model=pi_limit", "task.adaptation.steps=0"], "task.adaptation.steps is 0; it must be at least 1"),
         (
@@ -136,9 +135,9 @@ def test_evaluation_by_features_is_evaluation_by_images(model, tmp_path, monkeyp
         ),
         (
             ["model=nngp_limit", "task.adaptation.parameters=readout"],
-            "this model adapts as a whole; set task.adaptation.parameters=all",
+            "adapts with task.adaptation's parameters=all order=first",
         ),
-        (["model=mu_limit"], "this model adapts as a whole"),
+        (["model=mu_limit"], "adapts with task.adaptation's parameters=all order=first, parameters=all order=second"),
     ],
 )
 def test_what_has_no_meaning_says_why(overrides, message, tmp_path):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from infwidth.errors import ConfigError
 from infwidth.models import linear
-from infwidth.models.contract import Bags
-from infwidth.models.kernels import BagKernelMachine, Kernel
+from infwidth.models.bags import Bags
+from infwidth.models.kernel import BagKernelMachine, Kernel
 from infwidth.parametrization import named
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import answers, nearest

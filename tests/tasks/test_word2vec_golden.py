@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from infwidth.models import linear
-from infwidth.models.contract import Bags
+from infwidth.models.bags import Bags
 from infwidth.models.linear import LinearNet
 from infwidth.tasks.word2vec import cbow, sequential
 from infwidth.tasks.word2vec.analogies import accuracies, answers

@@ -91,8 +91,8 @@ def test_the_probe_has_the_names_of_one_side_or_the_other():
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["model=finite", "model.depth=2"], "one linear hidden layer only"),
-        (["model=finite", "model.activation=relu"], "one linear hidden layer only"),
+        (["model=finite", "model.depth=2"], "go with one linear hidden layer only"),
+        (["model=finite", "model.activation=relu"], "go with one linear hidden layer only"),
         (
             ["model=mu_limit", "trainer.selection=validation"],
             "no validation data of its own; use trainer.selection=last",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from infwidth.command import composed
+from infwidth.runs.compose import composed
 
 SMALL = [
     "scale=demo", "logger=none", "trainer.progress=false", "trainer.epochs=3", "task.steps_per_epoch=6", "task.meta_batch=4", "task.evaluation_episodes=40",

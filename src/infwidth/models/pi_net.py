@@ -1,40 +1,61 @@
-"""The finite pi-net: a ReLU network drawn from a pi-limit, whose gradients are projected as the limit's are (PiLim).
+"""model=pi_net: the finite network that the pi-limit is the limit of."""
 
-    h^1 = alpha_1 (W^1 x + beta b^1),   h^l = W^l relu(h^{l-1}) + beta b^l,   out = alpha_out (W^{L+1} relu(h^L) + beta b^{L+1})
-
-Gradients of layers 1..L, weights and biases, are projected to the span of the columns of Omega^l (n, r) before norms and clipping:
-G <- Omega (Omegaᵀ Omega)^{-1} Omegaᵀ G. As n grows at fixed r the network approaches the limit, at every step of training. With
-r >= n the projection is the identity.
-"""
-
-import math
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from infwidth.models.growing import relu_features
-from infwidth.models.mlp import MLP
-from infwidth.models.pi import PiLimit
+from infwidth.config import key
+from infwidth.errors import ConfigError
+from infwidth.models.contract import Model
+from infwidth.models.cost import Shape, Sizes, Work, of_dense_network
+from infwidth.models.family import Family, Offers
+from infwidth.models.mlp.adapted import ADAPTS
+from infwidth.models.pi.config import PiConfig
+from infwidth.models.pi.sampled import sampled
+from infwidth.parametrization import ABC
 
 
-def sampled(limit: PiLimit, width: int, generator: torch.Generator, omegas: Sequence[Tensor] | None = None) -> MLP:
-    """A width-n network drawn from a pi-limit, at any moment of its training. omegas: the Gaussians (n, r) of each hidden layer, if given."""
-    rank, dtype = limit.A1.shape[1], limit.A1.dtype
-    if omegas is None:
-        omegas = [torch.randn(width, rank, generator=generator, dtype=dtype) for _ in range(limit.depth)]
-    root = math.sqrt(width)
-    weights = [(omegas[0] @ limit.A1.detach().mT) / root]
-    for l, layer in enumerate(limit.layers, start=2):
-        # Omega^{l-1} holds the hidden layer below in the basis of its Gaussians; relu of it are random features of the unit rows.
-        below = relu_features(layer, omegas[l - 2])
-        weights.append(omegas[l - 1] @ below / width if l <= limit.depth else below / root)
-    multipliers = limit.factors.multipliers(limit.depth, frozen_readout=not limit.readout_in_norm)
-    biases = [*(omegas[l] @ b.detach() / root for l, b in enumerate(limit.b[:-1])), limit.b[-1].detach().clone()]
-    return MLP(
-        weights,
-        [b if c else None for b, c in zip(biases, multipliers.biases, strict=True)],
-        multipliers,
-        "relu",
-        omegas,
-    )
+@dataclass(frozen=True, kw_only=True)
+class PiNetConfig(PiConfig):
+    """conf/model/pi_net.yaml"""
+
+    name: Literal["pi_net"]
+    width: int = key(at_least=1, default=2048)
+    sampled_from: str | None = key(default=None, file=True)
+
+    def offers(self) -> Offers:
+        return Offers(adapts=ADAPTS)
+
+    def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        if self.rank >= self.width:
+            print(
+                f"model.rank={self.rank} is not below model.width={self.width}: gradients are not projected.",
+                flush=True,
+            )
+        limit = self.limit(shape, generator, dtype)
+        if self.sampled_from is not None:
+            try:
+                limit.load_state(load_file(self.sampled_from))
+            except (OSError, SafetensorError) as e:
+                raise ConfigError(
+                    f"model.sampled_from={self.sampled_from} cannot be read ({e}); give the checkpoints/best.safetensors "
+                    "of a run with model=pi_limit."
+                ) from e
+        return sampled(limit, self.width, generator)
+
+    def grows_with(self) -> str:
+        return "inputs"
+
+    def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
+        weights = self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
+        return of_dense_network(weights, shape, dtype)
+
+    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        weights = shape.inputs + shape.outputs + self.depth * (self.width + self.rank)
+        return self.width * weights * dtype.itemsize
+
+
+FAMILY = Family("pi_net", PiNetConfig, chooses=False)

@@ -28,7 +28,10 @@ import numpy as np
 from torch import Tensor
 
 from infwidth.errors import ConfigError
-from infwidth.models.contract import Bags, Model, Sizes, Update
+from infwidth.models.bags import Bags
+from infwidth.models.contract import Model
+from infwidth.models.cost import Sizes
+from infwidth.models.updates import Update
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from infwidth.config import key
-from infwidth.models import linear, pi_net
+from infwidth.models import linear, pi
 from infwidth.models.contract import Model
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import pi_limit
@@ -73,7 +73,7 @@ def table(settings: Convergence) -> pd.DataFrame:
                 stream("convergence", "pi"),
                 torch.float64,
             ),
-            pi_net.sampled,
+            pi.sampled,
             s.rate_pi,
         ),
     }

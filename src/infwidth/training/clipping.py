@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from infwidth.models.contract import Update
+from infwidth.models.updates import Update
 
 
 def clipped(update: Update, threshold: float, by: str = "global") -> tuple[Update, Tensor]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from infwidth.gaussian import relu_v_step_v_root
-from infwidth.models.contract import Work
+from infwidth.models.cost import Work
 
 OVERHEAD = {"cpu": 3e-4, "cuda": 1.5e-3}
 """Seconds of a step that depend on no size: drawing and assembling a minibatch. The CPU's is measured, the GPU's assumed."""

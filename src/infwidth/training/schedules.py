@@ -12,7 +12,7 @@ from infwidth.errors import ConfigError
 class ScheduleConfig:
     """conf/trainer: schedule"""
 
-    name: Literal["constant", "multistep", "cosine", "linear", "stepwise_linear"]
+    name: Literal["constant", "multistep", "cosine", "linear", "stepwise_linear"] = "constant"
     unit: Literal["step", "epoch", "word"] = "epoch"
     milestones: tuple[int, ...] = ()
     factor: float = key(above=0, at_most=1, default=0.1)

@@ -32,25 +32,27 @@ WATCH_EVERY = 20
 class TrainerConfig:
     """conf/trainer/default.yaml"""
 
-    epochs: int = key(at_least=0)
-    steps: int | None = key(at_least=1)
+    epochs: int = key(at_least=0, default=100)
+    steps: int | None = key(at_least=1, default=None)
     stop_epoch: int | None = key(at_least=1, default=None)
-    learning_rate: float = key(above=0)
-    decay: float = key(at_least=0)
-    schedule: ScheduleConfig
-    clip: float | None = key(above=0)
+    learning_rate: float = key(above=0, default=0.1)
+    decay: float = key(at_least=0, default=0.0)
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip: float | None = key(above=0, default=0.5)
     clip_by: Literal["global", "parameter"] = "global"
     clip_follows_schedule: bool = False
     selection: Literal["validation", "last", "paper"] = "validation"
     evaluate_every: int = key(at_least=1, default=1)
-    checkpoint_every: int = key(at_least=0, default=1)
-    progress: bool = True
-    device: str = "auto"
+    checkpoint_every: int = key(at_least=0, default=5, decides=False)
+    progress: bool = key(default=True, decides=False)
+    device: str = key(default="auto", decides=False)
     dtype: Literal["float32", "float64"] = "float32"
-    threads: int | None = key(at_least=1, default=None)
+    threads: int | None = key(at_least=1, default=None, decides=False)
 
-    NOT_DECIDING = ("checkpoint_every", "progress", "device", "threads")
-    """Keys that do not change the numbers and so are no part of a run's id."""
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others."""
+        found = () if self.clip is not None else ("clip_by", "clip_follows_schedule")
+        return found
 
 
 class Interrupted(Exception):

@@ -10,9 +10,11 @@ from torch import Tensor
 from infwidth import ridge
 from infwidth.config import key
 from infwidth.errors import ConfigError
-from infwidth.models.contract import Model, Update
+from infwidth.models.contract import Model
+from infwidth.models.updates import Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Probe, Task
+from infwidth.tasks.description import Asks
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 
 EVALUATED_AT_ONCE = 1000
@@ -31,6 +33,13 @@ class ImagesConfig:
     std: tuple[float, ...] = key(above=0)
     probe_images: int = key(at_least=1, default=30)
     feature_regulariser: float | None = key(above=0, default=None)
+
+    def asks(self) -> Asks:
+        return Asks(training_set=True)
+
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others."""
+        return ("subset",) if self.images == "all" else ()
 
 
 class Images(Task):

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from infwidth.config import key
 from infwidth.errors import DataError
-from infwidth.models.contract import Model, Update
+from infwidth.models.contract import Model
+from infwidth.models.updates import Update
 from infwidth.seeding import derived_seed, stream
 from infwidth.tasks.contract import Probe, Task
+from infwidth.tasks.description import Asks
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 from infwidth.tasks.maml.episodes import Episodes, Pool, Shape, vectorised
 
@@ -45,6 +47,13 @@ class MAMLConfig:
     reduction: Literal["sum", "mean"] = "sum"
     episodes: Literal["vectorised", "learn2learn"] = "vectorised"
     probe_classes: int = key(at_least=2, default=10)
+
+    def asks(self) -> Asks:
+        return Asks(adaptation=(self.adaptation.parameters or "all", self.adaptation.order))
+
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others."""
+        return () if self.test_seeds else ("test_seeds",)
 
 
 EVALUATED_AT_ONCE = 160

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from infwidth.models.contract import Asked, Bags
+from infwidth.models.bags import Asked, Bags
 
 
 @dataclass(frozen=True)

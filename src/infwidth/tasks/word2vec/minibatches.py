@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infwidth.models.contract import Asked, Bags
+from infwidth.models.bags import Asked, Bags
 from infwidth.models.sparse import Compressed, Sparse
 from infwidth.tasks.word2vec.cbow import Minibatch
 

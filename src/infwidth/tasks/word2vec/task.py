@@ -11,9 +11,13 @@ from torch import Tensor
 
 from infwidth.config import key
 from infwidth.errors import ConfigError, DataError
-from infwidth.models.contract import Bags, Model, Sizes, Update
+from infwidth.models.bags import Bags
+from infwidth.models.contract import Model
+from infwidth.models.cost import Sizes
+from infwidth.models.updates import Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Evidence, Probe, Task
+from infwidth.tasks.description import Asks
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
 from infwidth.tasks.word2vec.minibatches import Windows, assembled
@@ -35,8 +39,6 @@ NEIGHBOURS = 8
 class Word2VecConfig:
     """conf/task/word2vec.yaml"""
 
-    NOT_DECIDING = ("neighbours_of", "embeddings", "embedding_rank")
-
     name: Literal["word2vec"]
     window: int = key(at_least=1)
     negatives: int = key(at_least=1)
@@ -48,9 +50,16 @@ class Word2VecConfig:
     most_summed: float | None = key(above=0)
     sigmoid: Literal["exact", "table"] = "exact"
     probe_section: str
-    neighbours_of: tuple[str, ...] = ()
-    embeddings: Literal["none", "text", "binary"] = "none"
-    embedding_rank: int | None = key(at_least=1, default=None)
+    neighbours_of: tuple[str, ...] = key(default=(), decides=False)
+    embeddings: Literal["none", "text", "binary"] = key(default="none", decides=False)
+    embedding_rank: int | None = key(at_least=1, default=None, decides=False)
+
+    def asks(self) -> Asks:
+        return Asks(bags=True)
+
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from infwidth import ridge
 from infwidth.errors import CheckpointError, ConfigError
-from infwidth.models.contract import Adapted, Model, Update
-from infwidth.models.deep_kernels import DeepKernel
+from infwidth.models.contract import Model
+from infwidth.models.kernel.deep import DeepKernel
+from infwidth.models.updates import Update
 from infwidth.progress import bar
 
 
@@ -98,11 +99,6 @@ class KernelRegression(Model):
 
     def apply_update(self, update: Update, rate: float, decay: float = 0.0) -> None:
         raise ConfigError("kernel regression has a closed form and is not trained; set trainer.epochs=0.")
-
-    def adapted(self, support, cotangent, rate, steps, second_order=False, which="all") -> Adapted:
-        raise ConfigError(
-            "kernel regression in closed form has no adaptation; few-shot tasks take kernel gradient descent."
-        )
 
     def state(self) -> dict[str, Tensor]:
         return {"X": self.X, "a": self.a}

@@ -8,7 +8,6 @@ A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every trainin
 (dA, g^{l-1}/s) with multiplier -rate mu_l, the gradient in function space, and shrinks the old multipliers by weight decay.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -16,55 +15,15 @@ from torch import Tensor, nn
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.gaussian import relu_v
-from infwidth.models.contract import Adapted, Cotangent, Model, Update
-from infwidth.models.growing import GrowingLayer, function_norm, sphere, unit_rows
-from infwidth.models.mlp import Factors
+from infwidth.models.contract import Adapted, Cotangent, Model
+from infwidth.models.mlp.multipliers import Factors
+from infwidth.models.pi.adapted import AdaptedPi
+from infwidth.models.pi.growing import GrowingLayer, unit_rows
+from infwidth.models.pi.update import PiUpdate
 from infwidth.models.readout import AdaptedReadout, adapted_from
 
 AT_ONCE = 1000
 """Inputs that are evaluated together: their tiles are as wide as a block of rows is long."""
-
-
-class PiUpdate(Update):
-    """dA^1 (d, r); for l = 2..L+1 rows (dA^l, B^l); bias gradients. Factors of clipping are kept aside."""
-
-    clip_epsilon = 0.0
-
-    def __init__(
-        self,
-        first: Tensor,
-        rows: Mapping[int, tuple[Tensor, Tensor]],
-        biases: Mapping[int, Tensor],
-        uncounted: tuple[str, ...] = (),
-        factors=None,
-    ):
-        self.first, self.rows, self.biases, self.uncounted, self.factors = (
-            first,
-            dict(rows),
-            dict(biases),
-            uncounted,
-            factors or {},
-        )
-
-    def norms(self) -> dict[str, Tensor]:
-        norms = {"A1": self.first.norm()} | {f"A{l}": function_norm(A, B) for l, (A, B) in self.rows.items()}
-        norms |= {f"b{l}": g.norm() for l, g in self.biases.items()}
-        return {k: n * self.factor(k) for k, n in norms.items() if k not in self.uncounted}
-
-    def factor(self, name: str) -> Tensor | float:
-        return self.factors.get(name, 1.0)
-
-    def scaled(self, factors: Mapping[str, Tensor]) -> "PiUpdate":
-        # What is left out of the norm is still clipped by the global factor.
-        common = next(iter(factors.values()))
-        names = ["A1", *(f"A{l}" for l in self.rows), *(f"b{l}" for l in self.biases)]
-        return PiUpdate(
-            self.first,
-            self.rows,
-            self.biases,
-            self.uncounted,
-            {k: self.factor(k) * factors.get(k, common) for k in names},
-        )
 
 
 class PiLimit(Model):
@@ -190,13 +149,12 @@ class PiLimit(Model):
         second_order: bool = False,
         which: str = "all",
     ) -> Adapted:
-        from infwidth.models.pi_adapted import AdaptedPi  # which needs this module
-
         if not second_order:
             return AdaptedPi(self, support, cotangent, rate, steps, which)
         if which != "readout":
             raise ConfigError(
-                "second-order MAML of the pi-limit goes through the readout alone; set task.adaptation.parameters=readout, or task.adaptation.order=first."
+                "second order through the adaptation of a pi-limit is through the readout alone; take which='readout', or "
+                "first order."
             )
         self._require_frozen_readout()
         return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
@@ -204,8 +162,8 @@ class PiLimit(Model):
     def _require_frozen_readout(self) -> None:
         if self.factors.readout or any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()):
             raise ConfigError(
-                "second-order MAML of the pi-limit goes through a readout that is frozen at zero between episodes; set model.readout=zero and "
-                "model.readout_multiplier=0, or task.adaptation.order=first."
+                "second order through the adaptation of a pi-limit needs a readout that is frozen at zero between episodes; "
+                "set model.readout=zero and model.readout_multiplier=0, or take first order."
             )
 
     def readout_features(self, x: Tensor) -> Tensor | None:
@@ -310,36 +268,3 @@ class PiLimit(Model):
                         layer.append(A.to(device), B.to(device), m.to(device))
         except (KeyError, RuntimeError) as e:
             raise CheckpointError(f"the checkpoint does not fit the model: {e}.") from e
-
-
-def pi_limit(
-    inputs: int, outputs: int, rank: int, depth: int, factors: Factors, readout_zero: bool, readout_in_norm: bool, generator: torch.Generator,
-    dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
-) -> PiLimit:  # fmt: skip
-    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
-
-    With rank = inputs A^1, the hidden A^l and every B^l are identities and the readout is zero.
-    """
-    identity = rank == inputs
-    if identity:
-        A1 = torch.eye(inputs, dtype=dtype)
-    else:
-        A1 = torch.randn(inputs, rank, generator=generator, dtype=dtype)
-        A1 /= A1.norm(dim=0)
-    layers = []
-    for l in range(2, depth + 2):
-        B = torch.eye(rank, dtype=dtype) if identity else sphere(rank, rank, generator, dtype)
-        m = torch.ones(rank, dtype=dtype)
-        if l <= depth:
-            A = (
-                torch.eye(rank, dtype=dtype)
-                if identity
-                else torch.randn(rank, rank, generator=generator, dtype=dtype) / math.sqrt(rank)
-            )
-        elif readout_zero or identity:
-            A, B, m = torch.zeros(1, outputs, dtype=dtype), B[:1], torch.zeros(1, dtype=dtype)
-        else:
-            A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
-        layers.append(GrowingLayer(A, B, m, dtype, storage))
-    biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
-    return PiLimit(A1, layers, biases, factors, readout_in_norm)

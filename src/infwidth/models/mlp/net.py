@@ -10,15 +10,15 @@ A projection replaces the gradients of a hidden layer's weights and biases by th
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from infwidth.errors import ConfigError
-from infwidth.models.contract import ADAPTING, Adapted, Cotangent, DenseUpdate, Model
+from infwidth.models.contract import Adapted, Cotangent, Model
+from infwidth.models.mlp.adapted import AdaptedMLP
+from infwidth.models.mlp.multipliers import Multipliers
 from infwidth.models.readout import AdaptedReadout, adapted_from
-from infwidth.parametrization import ABC
+from infwidth.models.updates import DenseUpdate
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "linear": (lambda h: h, lambda x: torch.ones_like(x)),
@@ -26,20 +26,8 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tens
 }
 """phi, and its derivative as a function of phi's value."""
 
+
 Parameters = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Multipliers:
-    """weights, biases: m_l and c_l above, for l = 1..L+1 (c_l = 0: no such bias). weight_rates, bias_rates: multipliers of the learning
-    rate. decay_follows: whether weight decay is multiplied by them too. frozen_readout: the readout is not trained and no part of norms."""
-
-    weights: tuple[float, ...]
-    biases: tuple[float, ...]
-    weight_rates: tuple[float, ...]
-    bias_rates: tuple[float, ...]
-    decay_follows: bool = False
-    frozen_readout: bool = False
 
 
 class MLP(Model):
@@ -198,113 +186,3 @@ class MLP(Model):
             if l > 1:
                 at_x = c.weights[l - 1] * at_h @ getattr(self, f"w{l}")
         return gradients
-
-
-class AdaptedMLP(Adapted):
-    """One copy per episode of the parameters that adapt, the others are shared. Where the readout alone adapts, AdaptedReadout needs no copy.
-
-    Adaptation takes no notice of the layers' multipliers of the learning rate.
-    """
-
-    def __init__(
-        self, net: MLP, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool, which: str
-    ):
-        self.net, self.second_order = net, second_order
-        self.base = {name: p.detach().requires_grad_() for name, p in net.named_parameters()}
-        hidden, readout = ADAPTING[which]
-        names = [n for n in self.base if (readout if int(n[1:]) == net.depth + 1 else hidden)]
-        with torch.enable_grad():
-            self.p = {name: p.expand(len(support), *p.shape) if name in names else p for name, p in self.base.items()}
-            for _ in range(steps):
-                if not second_order:
-                    self.p = {name: p.detach().requires_grad_() if name in names else p for name, p in self.p.items()}
-                out = net.readout(net.hidden(support, self.p), self.p)
-                # Episodes do not interact, so the gradient of the sum holds every episode's own.
-                gradients = torch.autograd.grad(
-                    out, [self.p[n] for n in names], cotangent(out), create_graph=second_order, materialize_grads=True
-                )
-                for name, g in zip(names, gradients, strict=True):
-                    self.p[name] = self.p[name] - rate * net.projected(name, g)
-
-    @torch.no_grad()
-    def __call__(self, query: Tensor) -> Tensor:
-        return self.net.readout(self.net.hidden(query, self.p), self.p)
-
-    def linearized(self, query: Tensor):
-        p = self.p if self.second_order else {name: q.detach().requires_grad_() for name, q in self.p.items()}
-        with torch.enable_grad():
-            out = self.net.readout(self.net.hidden(query, p), p)
-
-        def pullback(cotangent: Tensor) -> DenseUpdate:
-            leaves = self.base if self.second_order else p
-            gradients = torch.autograd.grad(out, list(leaves.values()), cotangent, materialize_grads=True)
-            summed = {
-                name: g if g.shape == self.base[name].shape else g.sum(0)
-                for name, g in zip(leaves, gradients, strict=True)
-            }
-            return self.net.update(summed)
-
-        return out.detach(), pullback
-
-
-@dataclass(frozen=True)
-class Factors:
-    """What PiLim multiplies: the first layer by alpha_1, the output by alpha_out, biases by beta (the readout's by beta_readout), and
-    the learning rate of the first layer, of the readout and of the biases. decay_follows: weight decay too."""
-
-    alpha_1: float = 1.0
-    alpha_out: float = 1.0
-    beta: float = 0.0
-    beta_readout: float = 0.0
-    first: float = 1.0
-    readout: float = 1.0
-    bias: float = 1.0
-    decay_follows: bool = False
-
-    def multipliers(
-        self, depth: int, widths: Callable[[int], float] = lambda layer: 1.0, frozen_readout: bool = False
-    ) -> Multipliers:
-        """Those of a network; widths(l): the power of the width that multiplies weight layer l."""
-        layers = range(1, depth + 2)
-        ends = {1: self.alpha_1, depth + 1: self.alpha_out}
-        biases = [ends.get(l, 1.0) * (self.beta * widths(1) if l <= depth else self.beta_readout) for l in layers]
-        rates = tuple({1: self.first, depth + 1: self.readout}.get(l, 1.0) for l in layers)
-        weights = tuple(ends.get(l, 1.0) * widths(l) for l in layers)
-        return Multipliers(
-            weights, tuple(biases), rates, (self.bias,) * (depth + 1), self.decay_follows, frozen_readout
-        )
-
-
-def finite(
-    width: int,
-    inputs: int,
-    outputs: int,
-    sigmas: Sequence[float],
-    factors: Factors,
-    abc: ABC,
-    activation: str,
-    generator: torch.Generator,
-    dtype: torch.dtype = torch.float32,
-    base_width: int = 1,
-) -> MLP:
-    """A width-n network of ``abc.depth`` hidden layers: w^l ~ sigmas[l-1] N(0, (n / base_width)^{-2 b_l}), biases zero.
-
-    At the base width all parametrizations are the same network: sigmas, factors and rates are meant there. Raises ConfigError if
-    sigmas are not one for each layer.
-    """
-    if len(sigmas) != abc.depth + 1:
-        raise ConfigError(f"there are {len(sigmas)} standard deviations for {abc.depth + 1} weight layers.")
-    shifted, n = abc.shifted(abc.c / 2), width / base_width
-    sizes = [inputs, *[width] * abc.depth, outputs]
-    weights = [
-        torch.randn(sizes[l], sizes[l - 1], generator=generator, dtype=dtype)
-        * (sigmas[l - 1] * shifted.layer(l, n).init_std)
-        for l in range(1, abc.depth + 2)
-    ]
-    multipliers = factors.multipliers(
-        abc.depth, lambda l: shifted.layer(l, n).multiplier, frozen_readout=not factors.readout
-    )
-    biases = [
-        torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)
-    ]
-    return MLP(weights, biases, multipliers, activation)

@@ -6,13 +6,20 @@ taken in batched products. Adaptation ignores the layers' multipliers of the lea
 First order. Second order is through the readout alone (:mod:`infwidth.models.readout`).
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root
 from infwidth.models.contract import ADAPTING, Adapted, Cotangent
-from infwidth.models.growing import unit_rows
-from infwidth.models.pi import PiLimit, PiUpdate
+from infwidth.models.pi.growing import unit_rows
+from infwidth.models.pi.update import PiUpdate
+
+if TYPE_CHECKING:
+    from infwidth.models.pi.limit import PiLimit
 
 
 def _units(g: Tensor) -> tuple[Tensor, Tensor]:

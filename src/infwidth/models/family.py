@@ -1,0 +1,93 @@
+"""A model family: what a run needs to know of it, described once, beside its code.
+
+A family is a module ``infwidth.models.<name>`` that defines FAMILY; ``model.name`` finds it by that name, without importing
+the others. A family of your own is any importable module that defines FAMILY: ``model.name`` with a dot names it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from infwidth import models
+from infwidth.config import load
+from infwidth.described import described
+from infwidth.models.contract import Model
+from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.parametrization import ABC
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a model of some config can do for a task.
+
+    bags, dense: whether it takes inputs that are bags of indices, and dense ones. adapts: the (parameters, order) by which it
+    adapts to an episode: 'all', 'readout' or 'hidden', and 'first' or 'second'. closed_form: whether it is fitted at once and not
+    trained.
+    """
+
+    bags: bool = False
+    dense: bool = True
+    adapts: frozenset[tuple[str, str]] = frozenset()
+    closed_form: bool = False
+
+
+class FamilyConfig(Protocol):
+    """The keys of conf/model/<name>.yaml, and what follows from them."""
+
+    name: str
+
+    def own(self) -> ABC:
+        """What parametrization=auto means."""
+
+    def check(self, abc: ABC) -> None:
+        """ConfigError for a parametrization that these keys do not go with."""
+
+    def offers(self) -> Offers: ...
+
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others: they are no part of a run's id."""
+
+    def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        """A model on the CPU."""
+
+    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        """Bytes of what the model comes to hold in a run, before any of it is allocated."""
+
+    def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
+        """What a run takes; sizes: of a typical batch of bags. None where it is not predicted."""
+
+    def grows_with(self) -> str:
+        """The part of the shape that memory grows with: 'inputs' (and outputs), 'examples' or 'steps'."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """name: ``model.name``; config: the dataclass of its keys, with their defaults; chooses: whether a parametrization can be chosen."""
+
+    name: str
+    config: Callable[..., FamilyConfig]
+    chooses: bool = True
+
+
+def find(name: str) -> Family:
+    """The family of that name. ConfigError with the known names if there is none."""
+    return described(name, models, "FAMILY", Family, "model")
+
+
+def config_of(model: Mapping[str, Any]) -> FamilyConfig:
+    """The validated keys of a model's config group. ConfigError that names the key."""
+    return load(find(model.get("name")).config, model, "model")
+
+
+def largest_fitting(config: FamilyConfig, shape: Shape, available: int, dtype: torch.dtype) -> tuple[str, int]:
+    """Which part of the shape to lower, and the most of it with which the model takes no more than ``available`` bytes."""
+    name = config.grows_with()
+    low, high = 0, 1 << 40
+    while low < high:
+        middle = (low + high + 1) // 2
+        parts = {"inputs": middle, "outputs": middle} if name == "inputs" else {name: middle}
+        fits = config.memory(replace(shape, **parts), dtype) <= available
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return name, low

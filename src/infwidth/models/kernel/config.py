@@ -1,0 +1,141 @@
+"""What conf/model/nngp_limit.yaml and ntk_limit.yaml share."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from infwidth.config import key
+from infwidth.errors import ConfigError
+from infwidth.models.contract import Model
+from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.family import Offers
+from infwidth.models.kernel.bag_machine import BagKernelMachine
+from infwidth.models.kernel.deep import DeepKernel
+from infwidth.models.kernel.machine import KernelMachine
+from infwidth.models.kernel.one_layer import Kernel
+from infwidth.models.kernel.regression import KernelRegression
+from infwidth.parametrization import ABC, named, require_limit
+
+REGULARISER = 1e-4
+"""Added to the diagonal of kernel regression, as published."""
+
+REGRESSION_ONLY = ("regularisers", "choose_on")
+TP4_ONLY, PILIM_ONLY = ("sigma_u", "sigma_v"), ("sigma_w", "weight_rates", "bias_rates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelConfig:
+    """conf/model/nngp_limit.yaml and ntk_limit.yaml"""
+
+    name: Literal["nngp_limit", "ntk_limit"]
+    depth: int = key(at_least=1, default=1)
+    activation: Literal["linear", "relu"] = "relu"
+    sigma_u: float = key(above=0, default=1.0)
+    sigma_v: float = key(at_least=0, default=1.0)
+    sigma_b: float = key(at_least=0, default=1.0)
+    convention: Literal["tp4", "pilim"] | None = None
+    solve: Literal["descent", "regression"] | None = None
+    kernel: Literal["true", "as_published"] | None = None
+    sigma_w: float | None = key(above=0, default=None)
+    weight_rates: tuple[float, ...] | None = key(at_least=0, default=None)
+    bias_rates: tuple[float, ...] | None = key(at_least=0, default=None)
+    regularisers: tuple[float, ...] | None = key(above=0, default=None)
+    choose_on: int | None = key(at_least=10, default=None)
+
+    @property
+    def tangent(self) -> bool:
+        return self.name == "ntk_limit"
+
+    @property
+    def pilim(self) -> bool:
+        return self.convention == "pilim"
+
+    def own(self) -> ABC:
+        if self.tangent:
+            return named("ntk", self.depth)
+        return named("standard", 1, c=1) if self.depth == 1 else named("readout_only", self.depth)
+
+    def check(self, abc: ABC) -> None:
+        require_limit(abc, "ntk" if self.tangent else "nngp", self.name)
+        if self.solve == "regression" and not self.pilim:
+            raise ConfigError("model.solve=regression takes model.convention=pilim.")
+        if self.kernel == "as_published" and not self.pilim:
+            raise ConfigError("model.kernel=as_published is PiLim's NTK; it takes model.convention=pilim.")
+        if self.kernel == "as_published" and not self.tangent:
+            raise ConfigError(
+                "model.kernel=as_published is a kernel of model=ntk_limit; the published NNGP is the true one."
+            )
+        if self.pilim and self.activation != "relu":
+            raise ConfigError("model.convention=pilim has kernels of ReLU networks; set model.activation=relu.")
+        if not self.pilim and self.depth != 1:
+            raise ConfigError(
+                f"model.convention=tp4 has kernels of one hidden layer, not of model.depth={self.depth}; "
+                "model.convention=pilim has deeper ones."
+            )
+        for name in ("weight_rates", "bias_rates"):
+            given = getattr(self, name) or ()
+            if len(given) not in (0, self.depth + 1):
+                raise ConfigError(
+                    f"model.{name} has {len(given)} multipliers; model.depth={self.depth} has {self.depth + 1} layers "
+                    "of weights."
+                )
+
+    def offers(self) -> Offers:
+        if self.solve == "regression":
+            return Offers(closed_form=True)
+        bags = not self.pilim and self.activation == "linear" and self.sigma_b == 0
+        return Offers(bags=bags, adapts=frozenset({("all", "first")}))
+
+    def idle(self) -> tuple[str, ...]:
+        """Keys without effect at these values of the others."""
+        found = TP4_ONLY if self.pilim else PILIM_ONLY
+        if self.solve != "regression":
+            found += REGRESSION_ONLY
+        elif len(self.regularisers or ()) < 2:
+            found += ("choose_on",)
+        if not self.tangent:  # the NNGP depends on no readout and on no rate
+            found += ("sigma_v", "weight_rates", "bias_rates")
+        return found
+
+    def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        sizes = (shape.inputs, shape.outputs)
+        if self.solve == "regression":
+            return KernelRegression(
+                self.deep_kernel(), self.regularisers or (REGULARISER,), self.choose_on, *sizes, dtype
+            )
+        if self.pilim:
+            return KernelMachine(self.deep_kernel(), *sizes, dtype)
+        kernel = Kernel(self.activation, self.tangent, self.sigma_u, self.sigma_v, self.sigma_b)
+        return (BagKernelMachine if shape.bags else KernelMachine)(kernel, *sizes, dtype)
+
+    def deep_kernel(self) -> DeepKernel:
+        return DeepKernel(
+            self.depth,
+            (self.sigma_w or 1.0) ** 2,
+            self.sigma_b**2,
+            self.tangent,
+            self.kernel == "as_published",
+            self.weight_rates or (),
+            self.bias_rates or (),
+        )
+
+    def grows_with(self) -> str:
+        return "examples" if self.solve == "regression" else "inputs"
+
+    def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
+        if sizes is not None:
+            numbers = sizes.words * sizes.asked
+            of_step = Work(
+                4 * sizes.bags * numbers, 3 * 64 * numbers, shape.steps and 1
+            )  # a cache line for each number
+            return of_step * shape.steps
+        if self.solve != "regression":
+            return None
+        n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)
+        return Work(2 * shape.inputs * pairs + n**3 / 3, 0, 0, self.depth * pairs, (2048, 2048, 2048))
+
+    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        if self.solve == "regression":
+            return shape.examples * (shape.examples + 2 * shape.inputs + 4 * shape.outputs) * dtype.itemsize
+        return (shape.inputs + 1) * shape.outputs * dtype.itemsize if shape.bags else 0

@@ -1,0 +1,62 @@
+"""model=mu_limit: the infinite-width limit of mu-P for one linear hidden layer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from infwidth.config import key
+from infwidth.errors import ConfigError
+from infwidth.models.contract import Model
+from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.family import Family, Offers
+from infwidth.models.linear import start
+from infwidth.models.linear.adapted import ADAPTS
+from infwidth.parametrization import ABC, named, require_limit
+
+
+@dataclass(frozen=True, kw_only=True)
+class MuLimitConfig:
+    """conf/model/mu_limit.yaml"""
+
+    name: Literal["mu_limit"]
+    depth: int = key(at_least=1, default=1)
+    activation: Literal["linear", "relu"] = "linear"
+    sigma_u: float = key(above=0, default=1.0)
+    sigma_v: float = key(at_least=0, default=0.03125)
+    alpha: float = key(at_least=0, default=1.0)
+
+    def own(self) -> ABC:
+        if self.depth != 1 or self.activation != "linear":
+            raise ConfigError(
+                f"model=mu_limit is computable for one linear hidden layer only, not for model.depth={self.depth} with "
+                f"model.activation={self.activation}: the state of a deep or nonlinear mu-limit is not "
+                "finite-dimensional. The limit that is computable there is model=pi_limit, the limit of projected SGD."
+            )
+        return named("mup", 1)
+
+    def check(self, abc: ABC) -> None:
+        require_limit(abc, "mu", self.name)
+
+    def offers(self) -> Offers:
+        return Offers(bags=True, adapts=ADAPTS)
+
+    def idle(self) -> tuple[str, ...]:
+        return ()
+
+    def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
+        return start.mu_limit(shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, dtype, shape.bags)
+
+    def grows_with(self) -> str:
+        return "inputs"
+
+    def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
+        m = start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
+        return None if sizes is None else start.work(m, sizes, dtype.itemsize) * shape.steps
+
+    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        m = start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
+        return m * (shape.inputs + shape.outputs + 1) * dtype.itemsize
+
+
+FAMILY = Family("mu_limit", MuLimitConfig)

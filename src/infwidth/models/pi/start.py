@@ -1,0 +1,42 @@
+"""How a pi-limit starts."""
+
+import math
+
+import torch
+
+from infwidth.models.mlp.multipliers import Factors
+from infwidth.models.pi.growing import GrowingLayer, sphere
+from infwidth.models.pi.limit import PiLimit
+
+
+def pi_limit(
+    inputs: int, outputs: int, rank: int, depth: int, factors: Factors, readout_zero: bool, readout_in_norm: bool, generator: torch.Generator,
+    dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
+) -> PiLimit:  # fmt: skip
+    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
+
+    With rank = inputs A^1, the hidden A^l and every B^l are identities and the readout is zero.
+    """
+    identity = rank == inputs
+    if identity:
+        A1 = torch.eye(inputs, dtype=dtype)
+    else:
+        A1 = torch.randn(inputs, rank, generator=generator, dtype=dtype)
+        A1 /= A1.norm(dim=0)
+    layers = []
+    for l in range(2, depth + 2):
+        B = torch.eye(rank, dtype=dtype) if identity else sphere(rank, rank, generator, dtype)
+        m = torch.ones(rank, dtype=dtype)
+        if l <= depth:
+            A = (
+                torch.eye(rank, dtype=dtype)
+                if identity
+                else torch.randn(rank, rank, generator=generator, dtype=dtype) / math.sqrt(rank)
+            )
+        elif readout_zero or identity:
+            A, B, m = torch.zeros(1, outputs, dtype=dtype), B[:1], torch.zeros(1, dtype=dtype)
+        else:
+            A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
+        layers.append(GrowingLayer(A, B, m, dtype, storage))
+    biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
+    return PiLimit(A1, layers, biases, factors, readout_in_norm)

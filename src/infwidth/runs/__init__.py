@@ -1,0 +1,1 @@
+"""A run: its specification, its folder, the plan of an experiment, the code that it used and whether that still gives its numbers."""
