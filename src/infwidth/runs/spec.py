@@ -132,9 +132,9 @@ def specified(config: Mapping[str, Any]) -> Spec:
             f"model={model.name} is what it is in one parametrization only, not in "
             f"parametrization={run.parametrization.name}; use parametrization=auto, or model=finite for a choice."
         )
+    _require_pairing(task, model, run.trainer)
     abc = run.parametrization.build(own)
     model.check(abc)
-    _require_pairing(task, model, run.trainer)
     return Spec(config, run, description.find(task.name), task, kind, model, abc)
 
 
