@@ -39,7 +39,7 @@ def reproduced(tmp_path_factory):
 def test_reproduce_writes_table_figures_and_page(reproduced):
     folder, _, done = reproduced
     assert "[8/8 runs" in done.stdout
-    output = folder / "maml"
+    output = folder / "maml_varied"
     for name in (
         "table.csv",
         "table.md",
@@ -55,17 +55,17 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
     assert list(table.columns) == COLUMNS
     accuracy = table[table.metric == "accuracy"].set_index("row")
     assert list(accuracy.index) == ["width_8", "width_512", "mu_limit", "relu_ntk"] and (accuracy.seeds == 2).all()
-    assert list(accuracy.width) == ["8", "512", "inf", "inf"] and accuracy.paper["mu_limit"] == 66.42
+    assert list(accuracy.width) == ["8", "512", "inf", "inf"] and accuracy.paper.isna().all()
     assert (
         list(accuracy.parametrization) == ["mup", "mup", "mup", "ntk"] and (accuracy.data == "glyphs (generated)").all()
     )
-    runs = [json.loads(p.read_text()) for p in (folder / "runs/maml").glob("*/summary.json")]
+    runs = [json.loads(p.read_text()) for p in (folder / "runs/maml_varied").glob("*/summary.json")]
     ours = [r["metrics"]["test/accuracy"] for r in runs if r["row"] == "mu_limit"]
     assert accuracy["mean"]["mu_limit"] == pytest.approx(sum(ours) / 2, abs=1e-3)
     page = (folder / "index.html").read_text()
     assert (
         page.count("data:image/png;base64") == 2 * 3  # light and dark
-        and "make demo" in page
+        and "infwidth.reproduce experiment=maml" in page
         and "demo scale" in page
         and "http" not in re.sub('data:image/png;base64,[^"]*', "", page)
     )
@@ -73,25 +73,25 @@ def test_reproduce_writes_table_figures_and_page(reproduced):
 
 def test_reproduce_again_skips_everything(reproduced):
     folder, arguments, _ = reproduced
-    before = (folder / "maml/runs.csv").read_text()
+    before = (folder / "maml_varied/runs.csv").read_text()
     done = command("reproduce", *arguments)
-    assert done.stdout.count("already finished") == 8 and (folder / "maml/runs.csv").read_text() == before
+    assert done.stdout.count("already finished") == 8 and (folder / "maml_varied/runs.csv").read_text() == before
 
 
 def test_a_clone_without_the_runs_rebuilds_the_report(reproduced, tmp_path):
     folder, _, _ = reproduced
-    (tmp_path / "maml").mkdir()
-    for name in ("runs.csv", "pca.json"):
-        (tmp_path / "maml" / name).write_bytes((folder / "maml" / name).read_bytes())
+    (tmp_path / "maml_varied").mkdir()
+    for name in ("runs.csv", "pca.json", "plan.yaml"):
+        (tmp_path / "maml_varied" / name).write_bytes((folder / "maml_varied" / name).read_bytes())
     report.write(tmp_path)
     for name in ("table.csv", "curves.svg", "accuracy_vs_width.svg", "pca.svg"):
-        assert (tmp_path / "maml" / name).read_text() == (folder / "maml" / name).read_text(), name
+        assert (tmp_path / "maml_varied" / name).read_text() == (folder / "maml_varied" / name).read_text(), name
 
 
 def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
     """An offline run read back: its history is metrics.jsonl, its summary the run's, its config the resolved one with commit and data."""
     folder, _, _ = reproduced
-    runs = sorted((folder / "runs/maml").glob("*/summary.json"))
+    runs = sorted((folder / "runs/maml_varied").glob("*/summary.json"))
     assert len(runs) == 8
     for path in runs:
         summary, (file,) = json.loads(path.read_text()), path.parent.glob("wandb/offline-run-*/run-*.wandb")
@@ -99,7 +99,7 @@ def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
         assert wandb_files.history(file) == kept and kept
         run = wandb_files.run(file)
         assert (run.run_group, run.job_type, run.display_name) == (
-            "maml",
+            "maml_varied",
             "train",
             f"{summary['row']} seed {summary['seed']}",
         )
@@ -116,7 +116,7 @@ def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
 
 def test_the_wandb_report_holds_table_figures_and_points(reproduced):
     folder, _, _ = reproduced
-    file = min((folder / "runs/maml/wandb").glob("offline-run-*/run-*.wandb"))
+    file = min((folder / "runs/maml_varied/wandb").glob("offline-run-*/run-*.wandb"))
     assert wandb_files.run(file).job_type == "report"
     (row,) = wandb_files.history(file)
     kinds = {key.removesuffix("._type"): value for key, value in row.items() if key.endswith("._type")}
@@ -132,11 +132,11 @@ def test_the_wandb_report_holds_table_figures_and_points(reproduced):
 
 def test_damaged_records_are_named(reproduced, tmp_path):
     folder, _, _ = reproduced
-    with open(folder / "maml/runs.csv", newline="") as f:
+    with open(folder / "maml_varied/runs.csv", newline="") as f:
         rows = list(csv.reader(f))
     rows[2][rows[0].index("metrics")] = "{torn"
-    (tmp_path / "maml").mkdir()
-    with open(tmp_path / "maml/runs.csv", "w", newline="") as f:
+    (tmp_path / "maml_varied").mkdir()
+    with open(tmp_path / "maml_varied/runs.csv", "w", newline="") as f:
         csv.writer(f).writerows(rows)
     with pytest.raises(DataError, match="runs.csv, line 3 is not a run"):
         report.write(tmp_path)
@@ -152,24 +152,6 @@ def test_unknown_experiments_and_rows():
     assert done.returncode == 2 and "rows has 'width_3'" in done.stderr
     done = command("report", "name=nothing", check=False)
     assert done.returncode == 2 and "there are no finished runs named nothing" in done.stderr
-
-
-def test_scales_that_ask_for_the_same_run_share_it(tmp_path):
-    config = small(tmp_path, "experiment=maml/relu_ntk")
-    train.run(config)
-    train.run({**config, "scale": "cpu"})
-    table = pd.read_csv(report.write(tmp_path / "results") and tmp_path / "results/maml/table.csv")
-    assert set(table.scale) == {"demo", "cpu"}
-
-
-def test_a_local_run_keeps_the_scales_that_runs_csv_knows(tmp_path):
-    config = small(tmp_path, "experiment=maml/relu_ntk")
-    train.run(config)
-    report.write(tmp_path / "results")
-    summary = train.run({**config, "scale": "cpu", "force": True})
-    assert summary["scale"] == "cpu" and "scales" not in summary
-    report.write(tmp_path / "results")
-    assert set(pd.read_csv(tmp_path / "results/maml/table.csv").scale) == {"demo", "cpu"}
 
 
 def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, capsys):
@@ -191,11 +173,11 @@ def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, ca
 def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):
     folder, _, _ = reproduced
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- table: maml -->\nold\n<!-- end -->\nafter\n")
+    readme.write_text("before\n<!-- table: maml_varied -->\nold\n<!-- end -->\nafter\n")
     report.update_readme(readme, folder)
     text = readme.read_text()
     assert (
-        text.startswith("before\n<!-- table: maml -->")
+        text.startswith("before\n<!-- table: maml_varied -->")
         and text.endswith("<!-- end -->\nafter\n")
         and "| μ-limit" in text
         and "old" not in text
@@ -212,7 +194,7 @@ def test_word_vectors_have_their_order_neighbours_and_columns(tmp_path):
         "seeds=2",
         "overrides=[" + ",".join(f'"{o}"' for o in overrides) + "]",
     )
-    folder = tmp_path / "word2vec"
+    folder = tmp_path / "word2vec_varied"
     table = pd.read_csv(folder / "table.csv")
     assert {"accuracy", "semantic", "syntactic", "section/city-in-state"} <= set(table.metric)
     assert (table[table.row == "ntk_limit"]["mean"] == 0).all() and (table[table.row == "mu_limit"]["mean"] > 0).all()

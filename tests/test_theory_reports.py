@@ -46,9 +46,12 @@ def test_without_the_measurements_the_kept_tables_make_the_same_report(measured,
     (tmp_path / "theory" / "table.md").unlink()
     command("report", f"paths.results={tmp_path}")
     assert (tmp_path / "theory" / "table.md").read_text() == (folder / "theory" / "table.md").read_text()
-    (tmp_path / "theory" / "measurements.json").write_text("{")
+    (tmp_path / "theory" / "plane.csv").unlink()
     done = command("report", "name=theory", f"paths.results={tmp_path}", check=False)
-    assert done.returncode == 2 and "measurements.json cannot be read" in done.stderr
+    assert done.returncode == 2 and "plane.csv cannot be read" in done.stderr
+    (tmp_path / "theory" / "runs.csv").write_text("id,name\n1,2\n")
+    done = command("report", "name=theory", f"paths.results={tmp_path}", check=False)
+    assert done.returncode == 2 and "runs.csv, line 2 is not a run" in done.stderr
 
 
 def test_a_damaged_measurement_is_named(measured, tmp_path):
@@ -57,9 +60,9 @@ def test_a_damaged_measurement_is_named(measured, tmp_path):
     broken = tmp_path / "runs" / "theory" / source.name
     shutil.copytree(source, broken)
     summary = json.loads((broken / "summary.json").read_text())
-    (broken / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "scales"}))
+    (broken / "summary.json").write_text(json.dumps({k: v for k, v in summary.items() if k != "provenance"}))
     done = command("report", "name=theory", f"paths.results={tmp_path}", check=False)
-    assert done.returncode == 2 and f"{source.name} cannot be read" in done.stderr
+    assert done.returncode == 2 and f"{source.name} is damaged" in done.stderr
 
 
 @pytest.mark.parametrize("given", ["seeds=3", "rows=[a]", "data=digits"])

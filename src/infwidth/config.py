@@ -6,6 +6,7 @@ component.
 """
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -48,7 +49,7 @@ def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{place} must be a group of keys ({_names(cls)}), not {mapping!r}.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     unknown = [name for name in mapping if name not in fields]
     if unknown:
         raise ConfigError(f"{_join(where, unknown[0])} is not a known key; {place} has: {_names(cls)}.")
@@ -63,6 +64,11 @@ def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
         _check_range(value, field.metadata, path)
         values[name] = value
     return cls(**values)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _join(where: str, name: str) -> str:

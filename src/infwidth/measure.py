@@ -7,32 +7,39 @@ from pathlib import Path
 import torch
 
 from infwidth.reporting.measurements import MEASUREMENTS
+from infwidth.runs.spec import run_id
 from infwidth.theory.experiment import Part
 from infwidth.training import provenance
-from infwidth.training.run_directory import RunDirectory, run_id
+from infwidth.training.run_directory import RunDirectory
+
+DECIDES_NUMBERS = False
 
 
-def carry_out(parts: Sequence[Part], scale: str, folder: Path, force: bool) -> None:
+def carry_out(parts: Sequence[Part], folder: Path, force: bool) -> None:
     """Each measurement into a folder of its own under ``folder``; one that is there is skipped unless ``force``."""
     for i, part in enumerate(parts):
         identity = run_id(part.deciding)
         directory = RunDirectory(folder / f"{part.name}-{identity}")
         with directory.locked():
-            summary = directory.summary()
-            if summary.get("status") == "finished" and not force:
-                if scale not in summary["scales"]:  # two scales may ask for the very same measurement
-                    directory.write_summary({**summary, "scales": [*summary["scales"], scale]})
+            if directory.summary().get("status") == "finished" and not force:
                 print(f"{part.name}: already finished, skipped ({directory.path}; force=true repeats it)", flush=True)
                 continue
             directory.clear()
+            directory.create({"deciding": part.deciding})
             started = time.monotonic()
             found = part.measure()
             directory.write_files(
                 {MEASUREMENTS: lambda path, found=found: found.to_csv(path, index=False, lineterminator="\n")}
             )
             seconds = time.monotonic() - started
-            directory.write_summary({
-                "id": identity, "part": part.name, "status": "finished", "scales": [scale], "deciding": part.deciding,
-                "provenance": provenance.of_run(torch.device("cpu"), seconds),
-            })  # fmt: skip
+            directory.write_summary(
+                {
+                    "id": identity,
+                    "name": folder.name,
+                    "row": part.name,
+                    "seed": 0,
+                    "status": "finished",
+                    "provenance": provenance.of_run(torch.device("cpu"), seconds),
+                }
+            )
             print(f"{part.name}: measured in {seconds:.0f} s, {directory.path} [{i + 1}/{len(parts)}]", flush=True)

@@ -19,9 +19,9 @@ from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.models.cost import Shape
-from infwidth.reporting.records import ENDED
 from infwidth.runs.compose import CONF, plain
 from infwidth.runs.spec import Spec, specified
+from infwidth.runs.store import ENDED
 from infwidth.sweeps import Note, threads_of_job
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints, provenance, resources

@@ -1,279 +1,207 @@
-"""The report of one experiment: from its records to table, figures and a section of the page."""
+"""The report of one experiment: from the records of its planned runs to table, figures and a section of the page."""
 
 import json
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 
-from infwidth.config import load as load_config
 from infwidth.errors import DataError
-from infwidth.reporting import figures, order, pca, records, table
+from infwidth.reporting import figures, kept, order, pca, provenance, sweep, table
 from infwidth.reporting.page import Section
-from infwidth.reporting.records import Record
+from infwidth.reporting.table import MARK, Line
+from infwidth.runs import plan as plans
+from infwidth.runs import store
+from infwidth.runs.plan import EXPERIMENTS, Plan
+from infwidth.runs.spec import SCALES
+from infwidth.runs.store import Record
+
+MARKED = (
+    f"{MARK} the code that made it has changed since, and it was not replayed (`make replay`) or came out otherwise: it may "
+    "not come out the same today."
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PanelRecipe:
-    """A panel of the PCA picture: the features of a row, 'initial' or 'trained'."""
+@dataclass(frozen=True)
+class Shown:
+    """What the figures of a report show: the rows of one scale on one kind of data, with the runs behind each."""
 
-    title: str
-    row: str
-    which: str
+    scale: str
+    data: str
+    drawn: Mapping[str, Sequence[Record]]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScaleRecipe:
-    """What a scale runs: seeds by default, rows (null: all), and whether hyperparameter candidates are tried."""
-
-    seeds: int
-    candidates: bool
-    rows: tuple[str, ...] | None
+    @property
+    def made(self) -> str:
+        return f"{self.scale} scale, {self.data}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """experiments/<name>/recipe.yaml"""
+def report(plan: Plan, results: Path, marked: Callable[[Record], bool]) -> tuple[list[Section], list[Record]]:
+    """Write results/<name>/ (runs.csv, table.csv, table.md, figures) from the records of a plan.
 
-    title: str
-    claim: str
-    accuracy: str
-    curve: str = "validation accuracy (%)"
-    columns: tuple[str, ...] = ()
-    order: tuple[str, ...] = ()
-    neighbours: tuple[str, ...] = ()
-    unseeded: tuple[str, ...] = ()
-    rows: tuple[str, ...]
-    limits: tuple[str, ...]
-    curves: tuple[str, ...]
-    pca_title: str
-    pca: tuple[PanelRecipe, ...]
-    demo: ScaleRecipe
-    cpu: ScaleRecipe
-    paper: ScaleRecipe
-
-
-def read_recipe(folder: Path) -> Recipe | None:
-    """The recipe of an experiment folder; None if it has none. ConfigError for a wrong key."""
-    path = folder / "recipe.yaml"
-    return (
-        load_config(Recipe, yaml.safe_load(path.read_text()), f"{path.name} of {folder.name}")
-        if path.exists()
-        else None
-    )
-
-
-def report(name: str, folder: Path, results: Path, outdated: Callable[[str, str, str, str], bool]) -> Section:
-    """Write results/<name>/ (runs.csv, table.csv, table.md, figures) from the records of an experiment with a recipe.
-
-    Figures show the largest scale that has runs; the table has all. outdated(commit, task, model, experiment): whether the source has changed since in what concerns such runs.
+    marked: whether the code that a run used has changed since. Returns the section of the table, one of the other runs of that name
+    if there are any, and the records that stand in the table.
     """
-    recipe, found = read_recipe(folder), records.load(results, name)
-    if not found:
-        raise DataError(f"experiment {name} has no finished runs in {results}; run `make reproduce-{name}` first.")
-    output = results / name
-    output.mkdir(parents=True, exist_ok=True)
-    records.write_csv(output / records.RUNS_CSV, found)
-    paper = table.read_paper(folder / "paper.csv")
+    found = store.load(results, plan.name)
+    lines, others = table.lines(found, plan, marked)
+    output = results / plan.name
+    sections = []
+    planned = sorted({r.id: r for line in lines for r in line.records}.values(), key=lambda r: (r.row, r.seed, r.id))
+    competing = [r for r in found if r not in others]
+    if planned:
+        output.mkdir(parents=True, exist_ok=True)
+        store.write_csv(output / store.RUNS_CSV, competing)
+        plans.keep(plan, output)
+        sections.append(_section(plan, lines, planned, output))
+    local = [r for r in others if r.folder]
+    if local:
+        sections.append(sweep.section(f"{plan.name}: other runs", local, results / f"{plan.name}_others"))
+    if not sections:
+        raise DataError(
+            f"experiment {plan.name} has no finished runs in {results}; run `make reproduce-{plan.name}` first."
+        )
+    return sections, competing
+
+
+def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], output: Path) -> Section:
+    recipe = plan.recipe
+    paper = table.read_paper(EXPERIMENTS / plan.experiment / "paper.csv")
     labels = dict(zip(paper.row, paper.label, strict=True))
-    built, behind, notes = table.build(found, paper, recipe.rows)
+    paper = paper if plan.published else paper.assign(paper=float("nan"))
+    built = table.build(lines, paper)
     table.write_csv(built, output / "table.csv")
-    stale = {
-        (r.row, r.commit)
-        for r in found
-        if outdated(r.commit, r.config["task"]["name"], r.config["model"]["name"], name)
-    }
-    shown = table.display(built, labels, set(paper.data), stale, recipe.columns)
-    scales = sorted({s for r in found for s in r.scale.split()}, key=records.SCALES.index)
-    scale = scales[-1]
-    data = Counter(r.data for r in found if scale in r.scale.split()).most_common(1)[0][0]
-    drawn = {row: runs for (row, s, d), runs in behind.items() if (s, d) == (scale, data)}
-    if stale:
-        notes.append(
-            "† made by a commit whose models, tasks, data, training or configs differ from the present ones, or with changes that were not committed."
-        )
-    made = f"{scale} scale, {data}"
-    notes += _order(recipe, drawn, labels, made, output)
-    notes += _panel_table(recipe, drawn, output)
-    lists = _neighbours(recipe, drawn, labels, made, output)
-    (output / "table.md").write_text(
-        f"# {recipe.title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
-    )
-    at_scale = built[(built.scale == scale) & (built.data == data)]
-    figures.accuracy_vs_width(
-        at_scale,
-        labels,
-        f"{recipe.title}\n{made}",
-        recipe.accuracy,
-        output / "accuracy_vs_width",
-        recipe.limits,
-        paper=data in set(paper.data),
-    )
-    figures.curves(
-        {row: drawn[row] for row in recipe.curves if row in drawn},
-        labels,
-        f"While training\n{made}",
-        recipe.curve,
-        output / "curves",
-    )
-    pictures = [
-        (output / "accuracy_vs_width.png", f"Accuracy against width, {made}."),
-        (
-            output / "curves.png",
-            f"{recipe.curve[0].upper()}{recipe.curve[1:]} by epoch, {made}; bands from the lowest to the highest seed.",
-        ),
-    ]
-    points = None
-    if (output / "pca.json").exists():
-        panels = pca.read(output / "pca.json")
-        points = pca.points(panels)
-        figures.pca(panels, f"{recipe.pca_title}\n{made}", output / "pca")
-        pictures.append(
-            (
-                output / "pca.png",
-                f"{recipe.pca_title}, {made}. Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components.",
-            )
-        )
-    seeds = max(len(runs) for runs in drawn.values())
-    command = f"make reproduce-{name} SCALE={scale} SEEDS={seeds}"
+    shown = table.display(built, lines, labels, recipe.columns)
+    notes = [note for line in lines for note in line.notes]
+    if any(line.marked for line in lines):
+        notes.append(MARKED)
+    if not plan.published:
+        notes.append(f"not the published settings: {', '.join(plan.overrides)}")
+    view = most_complete(lines, plan)
+    notes += _order(recipe, view, labels, output)
+    panels = _panels(recipe, view, output)
+    notes += [_separation(p) for p in panels]
+    tables = _neighbours(recipe, view, labels, output)
+    text = "".join(f"- {note}\n" for note in notes)
+    (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n{text}", encoding="utf-8")
+    pictures = _pictures(plan, view, built, labels, panels, output, bool(paper.data.eq(view.data).any()))
     return Section(
         recipe.title,
         recipe.claim,
-        "make demo" if scale == "demo" else command,
+        _command(plan, view),
         shown,
-        scales,
+        sorted({line.scale for line in lines}, key=SCALES.index),
         pictures,
         notes,
-        lists,
-        _provenance(found),
-        points,
+        tables,
+        provenance.sentence(planned),
+        pca.points(panels) if panels else None,
     )
 
 
-def _panel_table(recipe: Recipe, drawn: Mapping[str, Sequence[Record]], output: Path) -> list[str]:
-    """Draw the panels whose runs are here (lowest seed) and keep them; a line for each. Without the runs the kept ones stand."""
-    panels = []
-    for wanted in recipe.pca:
-        if features := _of_lowest_seed(drawn.get(wanted.row, ()), "features.npz"):
-            panels.append(pca.from_run(wanted.title, features.parent, wanted.which))
-    if len(panels) == len(recipe.pca) and None in panels:
-        return [f"no PCA: fewer than {pca.FOLDS} examples of a class, too few to cross-validate a probe"]
-    if len(panels) == len(recipe.pca):
-        pca.write(panels, output / "pca.json")
-    if not (output / "pca.json").exists():
-        return []
-    return [
-        f"{p.title}: silhouette {p.silhouette:.3f}, linear probe {p.probe_accuracy:.1f} % (chance {p.chance:.0f} %), {len(p.labels)} examples of {len(p.names)} classes"
-        for p in pca.read(output / "pca.json")
+def most_complete(lines: Sequence[Line], plan: Plan) -> Shown:
+    """The scale and data of which the largest share of the planned rows is there, the larger scale of two: a single run at a larger
+    scale does not empty the figures."""
+    counts: dict[tuple[str, str], int] = {}
+    for line in lines:
+        counts[line.scale, line.data] = counts.get((line.scale, line.data), 0) + 1
+
+    def rank(key: tuple[str, str]) -> tuple[float, int]:
+        scale, _ = key
+        return counts[key] / plan.size(scale), SCALES.index(scale)
+
+    scale, data = max(sorted(counts), key=rank)
+    drawn = {line.row: line.finished for line in lines if (line.scale, line.data) == (scale, data)}
+    return Shown(scale, data, drawn)
+
+
+def _command(plan: Plan, view: Shown) -> str:
+    seeds = max((len(records) for records in view.drawn.values()), default=1)
+    if not plan.published:
+        overrides = ",".join(f'"{o}"' for o in plan.overrides)
+        return f"python -m infwidth.reproduce experiment={plan.experiment} scale={view.scale} seeds={seeds} 'overrides=[{overrides}]'"
+    return "make demo" if view.scale == "demo" else f"make reproduce-{plan.name} SCALE={view.scale} SEEDS={seeds}"
+
+
+def _pictures(
+    plan: Plan,
+    view: Shown,
+    built: pd.DataFrame,
+    labels: Mapping[str, str],
+    panels: Sequence[pca.Panel],
+    output: Path,
+    paper: bool,
+) -> list[tuple[Path, str]]:
+    """Draw the figures; their paths and what they show."""
+    recipe = plan.recipe
+    at_view = built[(built.scale == view.scale) & (built.data == view.data)]
+    title = f"{recipe.title}\n{view.made}"
+    figures.accuracy_vs_width(
+        at_view, labels, title, recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=paper
+    )
+    curves = {row: view.drawn[row] for row in recipe.curves if row in view.drawn}
+    on_test = any(r.config["trainer"]["selection"] == "paper" for records in curves.values() for r in records)
+    curve = "test accuracy (%)" if on_test else recipe.curve
+    figures.curves(curves, labels, f"While training\n{view.made}", curve, output / "curves")
+    sentence = f"{curve[0].upper()}{curve[1:]} by epoch, {view.made}; bands from the lowest to the highest seed."
+    pictures = [
+        (output / "accuracy_vs_width.png", f"Accuracy against width, {view.made}."),
+        (output / "curves.png", sentence),
     ]
+    if panels:
+        figures.pca(panels, f"{recipe.pca_title}\n{view.made}", output / "pca")
+        numbers = f"Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components."
+        pictures.append((output / "pca.png", f"{recipe.pca_title}, {view.made}. {numbers}"))
+    return pictures
 
 
-def _of_lowest_seed(runs: Sequence[Record], file: str) -> Path | None:
-    """That file of the run of lowest seed whose folder is here and has it."""
-    local = sorted((r for r in runs if r.folder and (Path(r.folder) / file).exists()), key=lambda r: r.seed)
-    return Path(local[0].folder) / file if local else None
+def _panels(recipe: plans.Recipe, view: Shown, output: Path) -> list[pca.Panel]:
+    """The panels of the PCA picture from the runs that are here (lowest seed), else those kept of the runs in the table."""
+    path, sources = output / "pca.json", []
+    for wanted in recipe.pca:
+        if found := kept.of_lowest_seed(view.drawn.get(wanted.row, ()), "features.npz"):
+            sources.append((wanted, *found))
+    if len(sources) == len(recipe.pca):
+        panels = [pca.from_run(wanted.title, file, wanted.which) for wanted, _, file in sources]
+        if None in panels:  # fewer examples of a class than a probe is cross-validated with
+            return []
+        kept.write(path, [record for _, record, _ in sources], pca.as_rows(panels))
+    rows = kept.read(path, view.drawn)
+    return pca.from_rows(rows, path) if rows else []
 
 
-def _order(
-    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path
-) -> list[str]:
-    """Whether each row of the recipe's order is above the one before it; a line for each. Without the runs what was found stands."""
-    found = order.comparisons(recipe.order, drawn)
+def _separation(panel: pca.Panel) -> str:
+    return (
+        f"{panel.title}: silhouette {panel.silhouette:.3f}, linear probe {panel.probe_accuracy:.1f} % (chance "
+        f"{panel.chance:.0f} %), {len(panel.labels)} examples of {len(panel.names)} classes"
+    )
+
+
+def _order(recipe: plans.Recipe, view: Shown, labels: Mapping[str, str], output: Path) -> list[str]:
+    """Whether each row of the recipe's order is above the one before it; a line for each."""
+    path, found = output / "order.json", order.comparisons(recipe.order, view.drawn)
     if found and len(found) == len(recipe.order) - 1:
-        order.write(found, made, output / "order.json")
-    return [c.sentence(labels) for c in order.read(output / "order.json", made)]
+        compared = [record for row in recipe.order for record in view.drawn[row]]
+        rounded = [{k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(c).items()} for c in found]
+        kept.write(path, compared, rounded)
+    rows = kept.read(path, view.drawn) or []
+    return [order.Comparison(**row).sentence(labels) for row in rows]
 
 
 def _neighbours(
-    recipe: Recipe, drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str], made: str, output: Path
+    recipe: plans.Recipe, view: Shown, labels: Mapping[str, str], output: Path
 ) -> list[tuple[str, pd.DataFrame]]:
-    """Nearest words under the recipe's rows (lowest seed), kept beside the table."""
-    path, rows = output / "neighbours.json", {}
+    """Nearest words under the recipe's rows (lowest seed)."""
+    path, rows, sources = output / "neighbours.json", {}, []
     for row in recipe.neighbours:
-        if evidence := _of_lowest_seed(drawn.get(row, ()), "evidence.json"):
-            rows[row] = json.loads(evidence.read_text())["neighbours"]
+        if found := kept.of_lowest_seed(view.drawn.get(row, ()), "evidence.json"):
+            record, file = found
+            sources.append(record)
+            rows[row] = json.loads(file.read_text(encoding="utf-8"))["neighbours"]
     if rows and len(rows) == len(recipe.neighbours):
-        path.write_text(json.dumps({"made": made, "rows": rows}, ensure_ascii=False, indent=1) + "\n")
-    kept = json.loads(path.read_text()) if path.exists() else {"made": None}
-    if kept["made"] != made:
-        return []
-    lines = [
-        {
-            "word": near["word"],
-            "vectors": labels.get(row, row),
-            "nearest words (cosine)": ", ".join(f"{w} {c:.2f}" for w, c in near["nearest"]),
-        }
-        for row, words in kept["rows"].items()
-        for near in words
-    ]
-    return [("Nearest words", pd.DataFrame(lines).sort_values("word", kind="stable"))] if lines else []
-
-
-def _provenance(found: Sequence[Record]) -> str:
-    hours = sum(r.wall_seconds for r in found) / 3600
-    peak = max(r.peak_memory_bytes for r in found) / 2**30
-    hardware = "; ".join(sorted({r.hardware for r in found}))
-    versions = found[0].versions
-    packages = ", ".join(f"{p} {versions[p]}" for p in ("python", "torch", "numpy") if p in versions)
-    return f"{len(found)} runs, {hours:.2f} hours in all, peak memory {peak:.1f} GiB, on {hardware}; {packages}; commits {' '.join(sorted({r.commit for r in found}))}."
-
-
-def report_sweep(name: str, results: Path) -> Section:
-    """Table and figure of any set of runs: the keys that differ among them are found, not told.
-
-    The numeric key of most values is the x axis, the other keys are lines; seeds are averaged. Writes results/<name>/.
-    """
-    found = records.load(results, name)
-    # A sweep done anew is the runs that are here; runs.csv is for those that were cleared away.
-    found = [r for r in found if r.folder] or found
-    if not found:
-        raise DataError(f"there are no finished runs named {name} in {results}/runs; check the name or run them first.")
-    output = results / name
-    output.mkdir(parents=True, exist_ok=True)
-    records.write_csv(output / records.RUNS_CSV, found)
-    flat = [{**table.flattened(r.config), "data": r.data, "scale": r.scale} for r in found]
-    flat = [
-        {k: v for k, v in f.items() if k not in ("data.root", "data.mirror") and not k.startswith("trainer.device")}
-        for f in flat
-    ]
-    keys = sorted({k for f in flat for k in f})
-    varied = [k for k in keys if len({repr(f.get(k)) for f in flat}) > 1]
-    rows: dict[tuple, list[Record]] = {}
-    for f, record in zip(flat, found, strict=True):
-        rows.setdefault(tuple(_readable(f.get(k)) for k in varied), []).append(record)
+        kept.write(path, sources, rows)
     lines = []
-    for values, group in rows.items():
-        accuracies = [r.metrics["test/accuracy"] for r in group if "test/accuracy" in r.metrics]
-        series = pd.Series(accuracies, dtype=float)
-        lines.append({
-            **dict(zip(varied, values, strict=True)), "mean": series.mean() if len(series) else math.nan, "std": series.std() if len(series) > 1 else math.nan,
-            "seeds": len(series), "diverged": len(group) - len(series), "data": group[0].data, "scale": group[0].scale, "commit": " ".join(sorted({r.commit for r in group})),
-        })  # fmt: skip
-    frame = (
-        pd.DataFrame(lines).sort_values(varied, key=lambda c: pd.to_numeric(c, errors="coerce").fillna(math.inf))
-        if varied
-        else pd.DataFrame(lines)
-    )
-    frame.round(3).to_csv(output / "table.csv", index=False, lineterminator="\n")
-    shown = frame.assign(
-        mean=frame["mean"].map("{:.2f}".format), std=frame["std"].map(lambda v: "" if math.isnan(v) else f"{v:.2f}")
-    )
-    (output / "table.md").write_text(f"# {name}\n\n{table.markdown(shown)}")
-    numeric = [k for k in varied if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in frame[k])]
-    x = max(numeric, key=lambda k: frame[k].nunique(), default=None)
-    others = [k for k in varied if k != x]
-    frame["_line"] = frame.apply(lambda r: ", ".join(f"{k.split('.')[-1]} = {r[k]}" for k in others) or name, axis=1)
-    figures.sweep(frame, x, "_line", name, "test accuracy (%)", output / "accuracy")
-    return Section(
-        f"Sweep: {name}", f"Swept: {', '.join(varied) or 'seeds only'}.", f"python -m infwidth.report name={name}", shown, sorted({r.scale for r in found}),
-        [(output / "accuracy.png", f"Test accuracy of the sweep {name}.")], provenance=_provenance(found),
-    )  # fmt: skip
-
-
-def _readable(value: Any) -> Any:
-    return value if isinstance(value, (int, float, str)) and not isinstance(value, bool) else str(value)
+    for row, words in (kept.read(path, view.drawn) or {}).items():
+        for near in words:
+            nearest = ", ".join(f"{word} {cosine:.2f}" for word, cosine in near["nearest"])
+            lines.append({"word": near["word"], "vectors": labels.get(row, row), "nearest words (cosine)": nearest})
+    return [("Nearest words", pd.DataFrame(lines).sort_values("word", kind="stable"))] if lines else []

@@ -17,7 +17,7 @@ from matplotlib.spines import Spine
 from matplotlib.text import Text
 
 from infwidth.reporting.pca import Panel
-from infwidth.reporting.records import Record
+from infwidth.runs.store import Record
 
 STYLE = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,

@@ -1,67 +1,60 @@
-"""Measurements: CSV files of an experiment's parts, from the folders that made them or as kept under results/."""
+"""Measurements of the theory experiment: a table for each part, from the folder that it was measured in or as kept under results/."""
 
-import json
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from infwidth.errors import DataError
-from infwidth.reporting.records import SCALES
+from infwidth.runs import store
+from infwidth.runs.spec import SCALES, run_id
+from infwidth.runs.store import Record
+from infwidth.theory.experiment import TheoryRecipe, parts
 
-MEASUREMENTS, KEPT = "measurements.csv", "measurements.json"
+MEASUREMENTS = "measurements.csv"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A part's table, the scale that it belongs to and where it came from."""
+    """A part's table, the largest scale that plans it, and its record."""
 
     part: str
     table: pd.DataFrame
     scale: str
-    provenance: dict[str, Any]
+    record: Record
 
 
-def load(results: Path, name: str) -> dict[str, Measurement]:
-    """By part, the measurement of the largest scale, the newest of several: those that were just made, and for the others those kept in results/<name>/."""
-    found = _kept(results / name)
-    for path in sorted((results / "runs" / name).glob("*/summary.json")):
-        try:
-            summary = json.loads(path.read_text())
-            if summary["status"] != "finished" or "part" not in summary:
-                continue
-            scale = max(summary["scales"], key=SCALES.index)
-            new = Measurement(summary["part"], pd.read_csv(path.with_name(MEASUREMENTS)), scale, summary["provenance"])
-        except (OSError, ValueError, KeyError) as e:
-            raise DataError(
-                f"the measurement {path.parent} cannot be read ({e}); remove the folder and measure again."
-            ) from e
-        old = found.get(new.part)
-        if old is None or (SCALES.index(new.scale), new.provenance["ended"]) >= (
-            SCALES.index(old.scale),
-            old.provenance["ended"],
-        ):
-            found[new.part] = new
+@functools.cache
+def planned(recipe: TheoryRecipe) -> Mapping[str, str]:
+    """By id, the largest scale of every measurement that the recipe plans."""
+    return {run_id(part.deciding): scale for scale in SCALES for part in parts(recipe, scale)}
+
+
+def load(results: Path, name: str, recipe: TheoryRecipe) -> dict[str, Measurement]:
+    """By part, the planned measurement of the largest scale. DataError if a table is damaged."""
+    found: dict[str, Measurement] = {}
+    for record in store.load(results, name):
+        scale = planned(recipe).get(run_id(record.config))
+        if scale is None:
+            continue
+        known = found.get(record.row)
+        if known is None or SCALES.index(known.scale) < SCALES.index(scale):
+            found[record.row] = Measurement(record.row, _table(results / name, record), scale, record)
     return found
 
 
-def _kept(folder: Path) -> dict[str, Measurement]:
-    path = folder / KEPT
-    if not path.exists():
-        return {}
+def _table(folder: Path, record: Record) -> pd.DataFrame:
+    path = Path(record.folder) / MEASUREMENTS if record.folder else folder / f"{record.row}.csv"
     try:
-        return {
-            part: Measurement(part, pd.read_csv(folder / f"{part}.csv"), about["scale"], about["provenance"])
-            for part, about in json.loads(path.read_text()).items()
-        }
-    except (OSError, ValueError, KeyError) as e:
-        raise DataError(f"{path} cannot be read ({e}); restore it or remove it.") from e
+        return pd.read_csv(path)
+    except (OSError, ValueError) as e:
+        raise DataError(f"the measurement {path} cannot be read ({e}); restore it from git, or measure again.") from e
 
 
-def keep(found: dict[str, Measurement], folder: Path) -> None:
-    """Write the tables and where they came from into results/<name>/."""
+def keep(found: Mapping[str, Measurement], folder: Path) -> None:
+    """Write the tables and their records into results/<name>/."""
     for part, m in found.items():
         m.table.to_csv(folder / f"{part}.csv", index=False, lineterminator="\n", float_format="%.6g")
-    about = {part: {"scale": m.scale, "provenance": m.provenance} for part, m in sorted(found.items())}
-    (folder / KEPT).write_text(json.dumps(about, indent=1) + "\n")
+    store.write_csv(folder / store.RUNS_CSV, [m.record for _, m in sorted(found.items())])

@@ -1,13 +1,13 @@
 """Whether one row answers more questions than another: differences paired over questions and seeds, with their intervals."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from infwidth.reporting.records import Record
+from infwidth.errors import DataError
+from infwidth.runs.store import Record
 
 RESAMPLES, AT_ONCE = 10_000, 500
 
@@ -27,9 +27,12 @@ class Comparison:
     def sentence(self, labels: Mapping[str, str]) -> str:
         names = labels.get(self.better, self.better), labels.get(self.worse, self.worse)
         verdict = "higher" if self.low > 0 else "lower" if self.high < 0 else "not told apart"
+        resampled = (
+            "both resampled" if self.seeds > 1 else "the questions resampled; the spread over seeds is not in it"
+        )
         return (
             f"{names[0]} minus {names[1]}: {self.difference:+.2f} points, 95 % interval [{self.low:+.2f}, {self.high:+.2f}] "
-            f"({verdict}; paired over {self.questions} questions and {self.seeds} seed{'s' if self.seeds > 1 else ''}, both resampled)"
+            f"({verdict}; paired over {self.questions} questions and {self.seeds} seed{'s' if self.seeds > 1 else ''}, {resampled})"
         )
 
 
@@ -70,17 +73,8 @@ def _answers(record: Record) -> np.ndarray | None:
     path = Path(record.folder) / "evidence.npz"
     if not path.exists():
         return None
-    with np.load(path, allow_pickle=False) as z:
-        return z["correct"] if "correct" in z else None
-
-
-def write(found: Sequence[Comparison], made: str, path: Path) -> None:
-    """Keep the comparisons and at which scale on which data they were made, so that a clone without the runs can state them."""
-    rows = [{k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(c).items()} for c in found]
-    path.write_text(json.dumps({"made": made, "comparisons": rows}, indent=1, default=float) + "\n")
-
-
-def read(path: Path, made: str) -> list[Comparison]:
-    """The kept comparisons, if they were made at this scale on this data."""
-    kept = json.loads(path.read_text()) if path.exists() else {"made": None}
-    return [Comparison(**row) for row in kept["comparisons"]] if kept["made"] == made else []
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            return z["correct"] if "correct" in z else None
+    except (OSError, ValueError, KeyError, EOFError) as e:
+        raise DataError(f"{path} is damaged ({e}); delete the run's folder and run its experiment again.") from e

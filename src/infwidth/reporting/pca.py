@@ -1,9 +1,9 @@
 """PCA of the probe's features, with the separation of its classes in numbers: silhouette and linear-probe accuracy."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from sklearn.metrics import silhouette_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from infwidth.errors import DataError
 
 COMPONENTS = 10
 """Principal components the two numbers are computed in: the same for every model, whatever its width."""
@@ -54,16 +56,19 @@ def panel(
     )  # fmt: skip
 
 
-def from_run(title: str, folder: Path, which: str) -> Panel | None:
+def from_run(title: str, path: Path, which: str) -> Panel | None:
     """A panel from a run's features.npz; which: 'initial' or 'trained'. None if a class has too few examples."""
-    with np.load(folder / "features.npz", allow_pickle=False) as z:
-        if np.bincount(z["labels"], minlength=len(z["names"])).min() < FOLDS:
-            return None
-        examples = tuple(z["examples"].tolist()) if "examples" in z else ()
-        return panel(title, z[which], z["labels"], tuple(z["names"].tolist()), examples)
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            if np.bincount(z["labels"], minlength=len(z["names"])).min() < FOLDS:
+                return None
+            examples = tuple(z["examples"].tolist()) if "examples" in z else ()
+            return panel(title, z[which], z["labels"], tuple(z["names"].tolist()), examples)
+    except (OSError, ValueError, KeyError, EOFError, TypeError) as e:
+        raise DataError(f"{path} is damaged ({e}); delete the run's folder and run its experiment again.") from e
 
 
-def points(panels: list[Panel]) -> pd.DataFrame:
+def points(panels: Sequence[Panel]) -> pd.DataFrame:
     """All points, a line each: panel, class, example, first and second principal component."""
     lines = [
         (p.title, p.names[label], example, *point)
@@ -75,22 +80,25 @@ def points(panels: list[Panel]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["panel", "class", "example", "component_1", "component_2"])
 
 
-def write(panels: list[Panel], path: Path) -> None:
-    """Keep the panels as JSON, so that a clone without the runs can draw them."""
-    rows = [{**vars(p), "points": np.round(p.points, 4).tolist(), "labels": p.labels.tolist()} for p in panels]
-    path.write_text(json.dumps(rows, indent=None, separators=(",", ":"), ensure_ascii=False, default=float) + "\n")
+def as_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
+    """The panels as JSON."""
+    return [{**vars(p), "points": np.round(p.points, 4).tolist(), "labels": p.labels.tolist()} for p in panels]
 
 
-def read(path: Path) -> list[Panel]:
-    def build(row: Mapping) -> Panel:
-        return Panel(
-            **{
-                **row,
-                "points": np.array(row["points"]),
-                "labels": np.array(row["labels"]),
-                "names": tuple(row["names"]),
-                "examples": tuple(row.get("examples", ())),
-            }
-        )
-
-    return [build(row) for row in json.loads(path.read_text())]
+def from_rows(rows: Sequence[Mapping[str, Any]], where: Path) -> list[Panel]:
+    """The panels again. DataError if the rows are none."""
+    try:
+        return [
+            Panel(
+                **{
+                    **row,
+                    "points": np.array(row["points"]).reshape(-1, 2),
+                    "labels": np.array(row["labels"], dtype=np.int64),
+                    "names": tuple(row["names"]),
+                    "examples": tuple(row.get("examples", ())),
+                }
+            )
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{where} cannot be read ({type(e).__name__}: {e}); remove it or restore it from git.") from e

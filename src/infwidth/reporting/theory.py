@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from infwidth.errors import DataError
-from infwidth.reporting import measurements, table, theory_figures
+from infwidth.reporting import measurements, provenance, table, theory_figures
+from infwidth.reporting.experiment import MARKED
 from infwidth.reporting.measurements import Measurement
 from infwidth.reporting.page import Section
-from infwidth.reporting.records import SCALES
+from infwidth.reporting.table import MARK
 from infwidth.reporting.theory_figures import slopes
+from infwidth.runs.spec import SCALES
+from infwidth.runs.store import Record
+from infwidth.theory.experiment import TheoryRecipe
 
 TOLERANCE = 0.05
 """A measured exponent agrees with the predicted one within this, or if its 95 % interval holds it."""
@@ -26,12 +29,17 @@ def exponents(checks: pd.DataFrame) -> pd.DataFrame:
     for (name, depth), group in checks.groupby(["parametrization", "depth"], sort=False):
         stable = group.regime.iloc[0] != "unstable"
         agree = agreeing(group)
-        lines.append({
-            "parametrization": name, "depth": depth, "r": f"{group.r.iloc[0]:g}", "regime": group.regime.iloc[0],
-            "exponents that agree": f"{agree.sum()} of {len(group)}" if stable else "",
-            "largest difference": f"{(group.slope - group.predicted).abs().max():.3f}" if stable else "",
-            "seen to blow up (of those predicted)": "" if stable else explosions(group),
-        })  # fmt: skip
+        lines.append(
+            {
+                "parametrization": name,
+                "depth": depth,
+                "r": f"{group.r.iloc[0]:g}",
+                "regime": group.regime.iloc[0],
+                "exponents that agree": f"{agree.sum()} of {len(group)}" if stable else "",
+                "largest difference": f"{(group.slope - group.predicted).abs().max():.3f}" if stable else "",
+                "seen to blow up (of those predicted)": "" if stable else explosions(group),
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -64,47 +72,48 @@ def best_rates(rates: pd.DataFrame) -> dict[str, list[tuple[int, float]]]:
 
 
 def _sentences(checks: pd.DataFrame, found: Mapping[str, Measurement]) -> list[str]:
+    notes = _coordinate_check(checks)
+    if part := found.get("dichotomy"):
+        notes += _dichotomy(part.table)
+    if part := found.get("convergence"):
+        text = "; ".join(f"{limit} after {steps} steps {s:.2f}" for (limit, steps), s in slopes(part.table).items())
+        notes.append(f"Convergence, slope against width: {text} (predicted −0.5).")
+    if part := found.get("learning_rates"):
+        for name, best in best_rates(part.table).items():
+            text = ", ".join(f"2^{np.log2(rate):.0f} at width {width}" for width, rate in best)
+            notes.append(f"Best learning rate, {name}: {text}.")
+    return notes
+
+
+def _coordinate_check(checks: pd.DataFrame) -> list[str]:
+    """How many exponents agree, and each that does not."""
     stable = checks[checks.regime != "unstable"]
     agree = agreeing(stable)
     notes = [
-        f"Coordinate check: {agree.sum()} of {len(stable)} exponents of stable parametrizations are measured within {TOLERANCE} of the predicted ones or hold them in their 95 % intervals."
+        f"Coordinate check: {agree.sum()} of {len(stable)} exponents of stable parametrizations are measured within "
+        f"{TOLERANCE} of the predicted ones or hold them in their 95 % intervals."
     ]
-    off = stable[~agree]
-    notes += [
-        f"Not in agreement: {line.parametrization}, depth {line.depth}, {NAMES[line.quantity]}{'' if pd.isna(line.layer) else f' of layer {line.layer:.0f}'} after {line.steps} steps: "
-        f"{line.slope:.3f} ({line.low:.3f} to {line.high:.3f}), predicted {line.predicted:g}"
-        for line in off.itertuples()
-    ]
-    if part := found.get("dichotomy"):
-        wide = part.table[part.table.width == part.table.width.max()]
-        for activation, depth in wide[["activation", "depth"]].drop_duplicates().itertuples(index=False):
-            lines = wide[wide.activation == activation]
-            for learns, group in lines.groupby(lines.r == 0):
-                kind = "r = 0" if learns else "r > 0"
-                text = f"Dichotomy, {kind}, {activation} networks of depth {depth} and width {group.width.iloc[0]}: the feature kernel moves by {_range(group.kernel_moves)} of itself, f is {_range(group.from_kernel_descent)} of its movement away from kernel gradient descent"
-                notes.append(
-                    text
-                    + (
-                        f" and {_range(group.from_mu_limit)} away from the μ-limit"
-                        if group.from_mu_limit.notna().all()
-                        else ""
-                    )
-                    + "."
-                )
-    if part := found.get("convergence"):
+    for line in stable[~agree].itertuples():
+        layer = "" if pd.isna(line.layer) else f" of layer {line.layer:.0f}"
         notes.append(
-            "Convergence, slope against width: "
-            + "; ".join(
-                f"{limit} after {steps} steps {slope:.2f}" for (limit, steps), slope in slopes(part.table).items()
-            )
-            + " (predicted −0.5)."
+            f"Not in agreement: {line.parametrization}, depth {line.depth}, {NAMES[line.quantity]}{layer} after "
+            f"{line.steps} steps: {line.slope:.3f} ({line.low:.3f} to {line.high:.3f}), predicted {line.predicted:g}"
         )
-    if part := found.get("learning_rates"):
-        for name, best in best_rates(part.table).items():
+    return notes
+
+
+def _dichotomy(measured: pd.DataFrame) -> list[str]:
+    """At the largest width, for r = 0 and r > 0: how far the kernel moves, how far f is from kernel descent and the mu-limit."""
+    wide, notes = measured[measured.width == measured.width.max()], []
+    for activation, depth in wide[["activation", "depth"]].drop_duplicates().itertuples(index=False):
+        lines = wide[wide.activation == activation]
+        for learns, group in lines.groupby(lines.r == 0):
+            limit = group.from_mu_limit
+            far = f" and {_range(limit)} away from the μ-limit" if limit.notna().all() else ""
             notes.append(
-                f"Best learning rate, {name}: "
-                + ", ".join(f"2^{np.log2(rate):.0f} at width {width}" for width, rate in best)
-                + "."
+                f"Dichotomy, {'r = 0' if learns else 'r > 0'}, {activation} networks of depth {depth} and width "
+                f"{group.width.iloc[0]}: the feature kernel moves by {_range(group.kernel_moves)} of itself, f is "
+                f"{_range(group.from_kernel_descent)} of its movement away from kernel gradient descent{far}."
             )
     return notes
 
@@ -113,9 +122,14 @@ def _range(values: pd.Series) -> str:
     return " to ".join(dict.fromkeys(f"{v:.2g}" for v in (values.min(), values.max())))
 
 
-def report(name: str, title: str, claim: str, results: Path, outdated: Callable[[str], bool]) -> Section:
-    """Write results/<name>/ from the measurements that are there. Raises DataError if there are none."""
-    found = measurements.load(results, name)
+def report(
+    name: str, recipe: TheoryRecipe, results: Path, marked: Callable[[Record], bool]
+) -> tuple[Section, list[Record]]:
+    """Write results/<name>/ from the measurements that are there; the section, and the records behind it.
+
+    Raises DataError if there are none.
+    """
+    found = measurements.load(results, name, recipe)
     checked = [m.table for part, m in sorted(found.items()) if part.startswith("coordinate_check_")]
     if not checked:
         raise DataError(
@@ -125,26 +139,15 @@ def report(name: str, title: str, claim: str, results: Path, outdated: Callable[
     output.mkdir(parents=True, exist_ok=True)
     measurements.keep(found, output)
     shown, notes = exponents(checks), _sentences(checks, found)
-    if any(outdated(m.provenance["commit"]) for m in found.values()):
-        notes.append(
-            "† measured by a commit whose theory or models differ from the present ones, or with changes that were not committed."
-        )
-        shown = shown.assign(parametrization=shown.parametrization + " †")
-    (output / "table.md").write_text(
-        f"# {title}\n\n{table.markdown(shown)}\n" + "\n".join(f"- {n}" for n in notes) + "\n"
-    )
+    records = [m.record for m in found.values()]
+    if any(marked(record) for record in records):
+        notes.append(MARKED)
+        shown = shown.assign(parametrization=shown.parametrization + f" {MARK}")
+    text = "".join(f"- {note}\n" for note in notes)
+    (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n{text}", encoding="utf-8")
     pictures = theory_figures.draw(checks, {part: m.table for part, m in found.items()}, output)
     scales = sorted({m.scale for m in found.values()}, key=SCALES.index)
     command = "make demo" if scales == ["demo"] else f"make reproduce-{name} SCALE={scales[-1]}"
-    return Section(
-        title, claim, command, shown, [s for s in scales if s == "demo"], pictures, notes, (), _provenance(found)
-    )
-
-
-def _provenance(found: Mapping[str, Measurement]) -> str:
-    sources: list[dict[str, Any]] = [m.provenance for m in found.values()]
-    minutes = sum(s["wall_seconds"] for s in sources) / 60
-    return (
-        f"{len(found)} measurements, {minutes:.1f} minutes in all, on {'; '.join(sorted({s['hardware'] for s in sources}))}; python {sources[0]['versions']['python']}, "
-        f"torch {sources[0]['versions']['torch']}; commits {' '.join(sorted({s['commit'] for s in sources}))}."
-    )
+    made = provenance.sentence(records, "measurements")
+    marks = [scale for scale in scales if scale == "demo"]
+    return Section(recipe.title, recipe.claim, command, shown, marks, pictures, notes, (), made), records

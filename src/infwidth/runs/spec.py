@@ -66,7 +66,6 @@ class RunConfig:
     model: dict[str, Any]
     parametrization: ParametrizationConfig
     trainer: TrainerConfig
-    candidates: dict[str, Any]
     logger: LoggerConfig
     paths: PathsConfig
 
@@ -190,6 +189,11 @@ def deciding(config: Any) -> dict[str, Any]:
             value = file_checksum(Path(value), f"{field.name}={value}")
         found[field.name] = deciding(value) if dataclasses.is_dataclass(value) else value
     return found
+
+
+def data_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is made of a dataset, apart from which one it is and where it lies: its data come in by their checksum."""
+    return {k: v for k, v in data.items() if v is not None and k not in ("name", "root", "mirror", "path", "questions")}
 
 
 def file_checksum(path: Path, key: str) -> str:
