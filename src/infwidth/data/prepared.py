@@ -137,10 +137,10 @@ def _read(folder: Path, kind: Kind) -> Prepared:
     identity = _identity([folder / MANIFEST, *(folder / f"{name}.npy" for name in manifest["shapes"])])
     arrays = {name: _mapped(folder, name, manifest) for name in manifest["shapes"]}
     if identity not in _VERIFIED:
+        kind.check(arrays, manifest)
         found = content_checksum(arrays)
         if found != manifest["checksum"]:
             raise Mismatch(f"its arrays have the checksum {found:.12}, its manifest says {manifest['checksum']:.12}")
-        kind.check(arrays, manifest)
         _VERIFIED.add(identity)
     return Prepared(arrays, manifest)
 
