@@ -15,6 +15,8 @@ from pathlib import Path
 from infwidth.data.workplace import workplace
 from infwidth.errors import DataError
 
+DECIDES_NUMBERS = False
+
 LARGEST_MEMBER = 1 << 28
 """Bytes of the largest file that is read out of an archive: an archive of a few kilobytes can hold terabytes."""
 

@@ -137,24 +137,32 @@ class _Arrays(pickle.Unpickler):
 
 
 def _official(path: Path) -> dict[str, np.ndarray]:
-    found = checksum(path, "md5")
+    """The arrays from torchvision's archive."""
+    found = checksum(path, OFFICIAL.algorithm)
     if found != OFFICIAL.digest:
         raise DataError(f"{path} has md5 {found} instead of {OFFICIAL.digest}; fetch it again.")
-    parts: dict[str, dict] = {}
-    for name, content in tar_members(path):
-        stem = name.rsplit("/", 1)[-1]
-        if stem in sum(BATCHES.values(), []):
-            try:
-                parts[stem] = _Arrays(io.BytesIO(content), encoding="bytes").load()
-            except (pickle.UnpicklingError, EOFError, AttributeError, ValueError) as e:
-                raise DataError(f"{path}: {name} is not one of CIFAR10's batches ({e}); fetch it again.") from e
+    batches = _batches(path)
     arrays = {}
     for split, names in BATCHES.items():
-        if missing := [n for n in names if n not in parts]:
+        if missing := [n for n in names if n not in batches]:
             raise DataError(f"{path} lacks {missing[0]}; fetch it again.")
-        arrays[f"{split}_x"] = np.concatenate([parts[n][b"data"] for n in names])
-        arrays[f"{split}_y"] = np.array(sum((list(parts[n][b"labels"]) for n in names), []), np.uint8)
+        arrays[f"{split}_x"] = np.concatenate([batches[n][b"data"] for n in names])
+        arrays[f"{split}_y"] = np.concatenate([np.array(batches[n][b"labels"], np.uint8) for n in names])
     return arrays
+
+
+def _batches(path: Path) -> dict[str, dict]:
+    """The archive's batches by name, each with b'data' (n, 3072) uint8, channels first, and b'labels', a list."""
+    wanted = {name for names in BATCHES.values() for name in names}
+    batches = {}
+    for member, content in tar_members(path):
+        name = member.rsplit("/", 1)[-1]
+        if name in wanted:
+            try:
+                batches[name] = _Arrays(io.BytesIO(content), encoding="bytes").load()
+            except (pickle.UnpicklingError, EOFError, AttributeError, ValueError) as e:
+                raise DataError(f"{path}: {member} is not one of CIFAR10's batches ({e}); fetch it again.") from e
+    return batches
 
 
 DATASET = Dataset(

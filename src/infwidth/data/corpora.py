@@ -24,7 +24,7 @@ class CorpusConfig:
 
     min_count: int = key(at_least=1, default=5)
     bytes: int | None = key(at_least=1, default=None)
-    questions: str | None = None
+    questions: str | None = key(default=None, file=True)
 
 
 def question_file(config: CorpusConfig, sources: Sources) -> Path | None:

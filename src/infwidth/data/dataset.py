@@ -1,6 +1,6 @@
 """What a dataset is: a module that exports DATASET. And where its files are looked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +9,8 @@ import numpy as np
 
 from infwidth.data.kinds import Kind
 from infwidth.errors import ConfigError, DataError
+
+DECIDES_NUMBERS = False
 
 Found = TypeVar("Found")
 
@@ -72,7 +74,6 @@ class Dataset:
     config: a frozen dataclass with the keys of its data group, ``name`` among them, without root and mirror.
     kind: what kind of data it is. version: to be raised when its preparation changes.
     make(config, sources): its arrays, and its manifest with label, source and what the kind asks for.
-    files: the keys that name a file: another file at the same path is other data.
     settle(config, sources): the config with what depends on the files at hand decided, its name included.
     """
 
@@ -80,5 +81,4 @@ class Dataset:
     kind: Kind
     version: int
     make: Callable[[Any, Sources], tuple[dict[str, np.ndarray], dict[str, Any]]]
-    files: Sequence[str] = ()
     settle: Callable[[Any, Sources], Any] = _as_asked

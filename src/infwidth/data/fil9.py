@@ -40,4 +40,4 @@ def make(config: Fil9Config, sources: Sources):
     return corpora.prepare(config, "fil9", path, corpora.question_file(config, sources), stream, BYTES)
 
 
-DATASET = Dataset(config=Fil9Config, kind=TEXT, version=1, make=make, files=("questions",))
+DATASET = Dataset(config=Fil9Config, kind=TEXT, version=1, make=make)

@@ -11,6 +11,8 @@ import numpy as np
 
 from infwidth.data.text import as_words
 
+DECIDES_NUMBERS = False
+
 Arrays = Mapping[str, np.ndarray]
 Description = Mapping[str, Any]
 

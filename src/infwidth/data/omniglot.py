@@ -48,15 +48,16 @@ class OmniglotConfig:
 def vinyals_split() -> dict[str, list[Character]]:
     """Characters of the 'train', 'validation' and 'test' split."""
     raw = json.loads(resources.files("infwidth.data").joinpath("vinyals_split.json").read_text())
-    return {
-        {"val": "validation"}.get(split, split): [
-            (part, alphabet, number)
-            for part, alphabets in sorted(parts.items())
-            for alphabet, numbers in sorted(alphabets.items())
-            for number in numbers
-        ]
-        for split, parts in raw.items()
-    }
+    return {"train": _characters(raw["train"]), "validation": _characters(raw["val"]), "test": _characters(raw["test"])}
+
+
+def _characters(parts: dict[str, dict[str, list[int]]]) -> list[Character]:
+    return [
+        (part, alphabet, number)
+        for part, alphabets in sorted(parts.items())
+        for alphabet, numbers in sorted(alphabets.items())
+        for number in numbers
+    ]
 
 
 def find(folder: Path) -> dict[str, Path] | None:

@@ -10,6 +10,8 @@ from PIL import Image
 
 from infwidth.errors import DataError
 
+DECIDES_NUMBERS = False
+
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
 """What the library raises for files that are no image, or a broken one."""
 

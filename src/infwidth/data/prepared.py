@@ -20,6 +20,8 @@ from infwidth.data.kinds import Kind, Mismatch
 from infwidth.data.workplace import workplace
 from infwidth.errors import DataError
 
+DECIDES_NUMBERS = False
+
 MANIFEST = "manifest.json"
 
 ENTRIES = {

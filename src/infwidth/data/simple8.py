@@ -29,4 +29,4 @@ def make(config: Simple8Config, sources: Sources):
     return corpora.prepare(config, "simple8", path, corpora.question_file(config, sources), text.blocks(path), BYTES)
 
 
-DATASET = Dataset(config=Simple8Config, kind=TEXT, version=1, make=make, files=("questions",))
+DATASET = Dataset(config=Simple8Config, kind=TEXT, version=1, make=make)

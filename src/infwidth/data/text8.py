@@ -27,4 +27,4 @@ def make(config: Text8Config, sources: Sources):
     return corpora.prepare(config, "text8", path, corpora.question_file(config, sources), text.blocks(path), BYTES)
 
 
-DATASET = Dataset(config=Text8Config, kind=TEXT, version=1, make=make, files=("questions",))
+DATASET = Dataset(config=Text8Config, kind=TEXT, version=1, make=make)

@@ -27,5 +27,5 @@ def settle(config: EitherConfig, sources: Sources) -> text8.Text8Config | simple
     return taken(**{k: v for k, v in asdict(config).items() if k != "name"})
 
 
-DATASET = Dataset(config=EitherConfig, kind=TEXT, version=1, make=text8.make, files=("questions",), settle=settle)
+DATASET = Dataset(config=EitherConfig, kind=TEXT, version=1, make=text8.make, settle=settle)
 """Settled, it is one of the other two, so that it shares what is prepared of them."""

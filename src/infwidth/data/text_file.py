@@ -1,9 +1,10 @@
 """A text of the user's own: a file in text8 format, or any text or Wikipedia dump that is converted to it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from infwidth.config import key
 from infwidth.data import corpora, questions, text, wikifil
 from infwidth.data.dataset import Dataset, Sources
 from infwidth.data.kinds import TEXT
@@ -15,8 +16,8 @@ class TextFileConfig(corpora.CorpusConfig):
     """conf/data/text_file.yaml"""
 
     name: Literal["text_file"] = "text_file"
-    path: str | None = None
-    clean: bool = field(default=False, metadata={"neutral": False})
+    path: str | None = key(default=None, file=True)
+    clean: bool = key(default=False, neutral=False)
 
 
 def settle(config: TextFileConfig, sources: Sources) -> TextFileConfig:
@@ -43,4 +44,4 @@ def make(config: TextFileConfig, sources: Sources):
     return corpora.prepare(config, label, path, corpora.question_file(config, sources), stream)
 
 
-DATASET = Dataset(config=TextFileConfig, kind=TEXT, version=1, make=make, files=("path", "questions"), settle=settle)
+DATASET = Dataset(config=TextFileConfig, kind=TEXT, version=1, make=make, settle=settle)

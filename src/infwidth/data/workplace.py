@@ -11,6 +11,8 @@ from pathlib import Path
 
 from infwidth.errors import DataError
 
+DECIDES_NUMBERS = False
+
 HOST = re.sub(r"\W", "-", platform.node())
 SUFFIX = ".partial"
 
