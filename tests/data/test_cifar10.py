@@ -1,8 +1,9 @@
-"""CIFAR10 from the official archive's format, from trees of images and from packed ones; what is wrong with them is named."""
+"""CIFAR10 from the official archive's format, from trees of images and from packed ones; what is wrong is named."""
 
 import io
 import os
 import pickle
+import shutil
 import tarfile
 import zipfile
 
@@ -13,6 +14,7 @@ from PIL import Image
 from infwidth.data import cifar10
 from infwidth.data.archives import checksum
 from infwidth.errors import DataError
+from tests.data.helpers import empty_png
 
 EACH = {"train": 20, "test": 10}
 
@@ -93,12 +95,24 @@ def test_what_is_missing_broken_or_of_another_size_is_named(tmp_path):
     Image.fromarray(np.zeros((32, 16, 3), np.uint8)).save(place / "0001.png")
     with pytest.raises(DataError, match="train/frog/0001.png is 16 x 32 pixels instead of 32 x 32"):
         prepared(tmp_path)
+    for size in (10_000, 15_000, 20_000):
+        (place / "0001.png").write_bytes(empty_png(size, size))
+        with pytest.raises(DataError, match="train/frog/0001.png is .* instead of 32 x 32"):
+            prepared(tmp_path)
     (place / "0001.png").write_bytes((place / "0000.png").read_bytes()[:60])
     with pytest.raises(DataError, match="train/frog/0001.png is not a readable image"):
         prepared(tmp_path)
     (place / "0001.png").unlink()
     (tmp_path / "train" / "frog").rename(tmp_path / "train" / "toad")
-    with pytest.raises(DataError, match="toad|frog"):
+    with pytest.raises(DataError, match="has a class folder 'toad', which is not CIFAR10's"):
+        prepared(tmp_path)
+
+
+def test_a_class_that_is_nowhere_is_named(tmp_path):
+    tree(tmp_path)
+    for split in ("train", "test"):
+        shutil.rmtree(tmp_path / split / "frog")
+    with pytest.raises(DataError, match="lacks the class folder 'frog'; the classes are: airplane, automobile"):
         prepared(tmp_path)
 
 

@@ -1,18 +1,24 @@
 """Reading files that came from elsewhere: checksums, extraction that cannot leave its folder, downloads."""
 
 import hashlib
+import http.client
 import lzma
-import shutil
+import os
 import socket
 import tarfile
-import urllib.error
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from infwidth.data.workplace import workplace
 from infwidth.errors import DataError
+
+DECIDES_NUMBERS = False
+
+LARGEST_MEMBER = 1 << 28
+"""Bytes of the largest file that is read out of an archive: an archive of a few kilobytes can hold terabytes."""
 
 
 def first_file(folders: Iterable[Path], names: Iterable[str]) -> Path | None:
@@ -30,47 +36,52 @@ def checksum(path: Path, algorithm: str) -> str:
     return digest.hexdigest()
 
 
-def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every file in a zip archive, in order, each verified by its CRC.
+def _check_member(archive: Path, name: str, size: int) -> None:
+    """DataError for an entry that would leave the folder it is extracted to, or that is far larger than any we need."""
+    parts = Path(name.replace("\\", "/")).parts
+    if name.startswith(("/", "\\")) or ".." in parts or ":" in name:
+        raise DataError(
+            f"{archive} holds the entry {name!r}, which would leave the folder it is extracted to; do not use this "
+            "archive."
+        )
+    if size > LARGEST_MEMBER:
+        raise DataError(f"{archive} holds the entry {name!r} of {size / 1e9:.1f} GB; do not use this archive.")
 
-    Raises DataError for a truncated or damaged archive and for an entry that would leave the folder it is extracted to.
+
+def zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """(name, content) of every file in a zip archive, in order, each verified by its CRC; nothing is extracted.
+
+    Raises DataError for a truncated or damaged archive and for an entry that must not be there.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
-                parts = Path(info.filename.replace("\\", "/")).parts
-                if info.filename.startswith(("/", "\\")) or ".." in parts or ":" in info.filename:
-                    raise DataError(
-                        f"{path} holds the entry {info.filename!r}, which would leave the folder it is extracted to; do not use this archive."
-                    )
+                _check_member(path, info.filename, info.file_size)
                 if not info.is_dir():
                     yield info.filename, archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as e:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as e:
         raise DataError(f"{path} is not a whole zip archive ({e}); delete it and fetch it again.") from e
 
 
 def tar_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every file in a tar archive of any compression, in order, read as a stream; nothing is extracted.
+    """(name, content) of every file in a tar archive of any compression, in order, read as a stream.
 
-    Raises DataError for a truncated or damaged archive, and for an entry that would leave the folder it is extracted to.
+    Raises DataError for a truncated or damaged archive, and for an entry that must not be there.
     """
     try:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
-                parts = Path(member.name.replace("\\", "/")).parts
-                if member.name.startswith(("/", "\\")) or ".." in parts:
-                    raise DataError(
-                        f"{path} holds the entry {member.name!r}, which would leave the folder it is extracted to; do not use this archive."
-                    )
+                _check_member(path, member.name, member.size)
                 if member.isfile():
                     yield member.name, archive.extractfile(member).read()
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as e:
         raise DataError(f"{path} is not a whole tar archive ({e}); delete it and fetch it again.") from e
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file at its official address with its official checksum; None where only its contents have one, checked when they are read."""
+    """A file at its official address with its official checksum; None where only its contents have one, which is
+    compared when they are read."""
 
     url: str
     digest: str | None
@@ -83,27 +94,28 @@ class Download:
     def fetch(self, folder: Path) -> Path:
         """Download into ``folder`` with progress; the file appears only once it is whole and verified.
 
-        Raises DataError if there is no connection or the checksum is wrong.
+        Raises DataError if there is no connection or no room, or the checksum is wrong.
         """
         from torchvision.datasets.utils import download_url
 
-        target, partial = folder / self.filename, folder / f".{self.filename}.partial"
-        partial.unlink(missing_ok=True)
+        target = folder / self.filename
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(30)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            download_url(self.url, str(folder), partial.name)
-        except (urllib.error.URLError, OSError) as e:
-            partial.unlink(missing_ok=True)
-            raise DataError(f"{self.url} could not be downloaded ({getattr(e, 'reason', e)}).") from e
-        finally:
-            socket.setdefaulttimeout(timeout)
-        found = checksum(partial, self.algorithm) if self.digest else None
-        if found != self.digest:
-            partial.unlink()
-            raise DataError(
-                f"{self.url} arrived with {self.algorithm} {found} instead of {self.digest}; the download was discarded."
-            )
-        shutil.move(partial, target)
+        with workplace(target) as temporary:
+            try:
+                download_url(self.url, str(temporary), self.filename)
+                self._verify(temporary / self.filename)
+                os.replace(temporary / self.filename, target)
+            except (OSError, http.client.HTTPException) as e:
+                raise DataError(f"{self.url} could not be downloaded ({getattr(e, 'reason', e)}).") from e
+            finally:
+                socket.setdefaulttimeout(timeout)
         return target
+
+    def _verify(self, path: Path) -> None:
+        found = checksum(path, self.algorithm) if self.digest else None
+        if found != self.digest:
+            raise DataError(
+                f"{self.url} arrived with {self.algorithm} {found} instead of {self.digest}; the download was "
+                "discarded."
+            )

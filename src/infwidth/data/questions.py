@@ -31,12 +31,16 @@ class Questions:
         return {"questions": np.array(ids, np.int32).reshape(-1, 4), "sections": np.array(self.section, np.int32)}
 
 
+NONE = Questions((), (), ())
+"""A text without questions."""
+
+
 def syntactic(section: str) -> bool:
     return section.startswith("gram")
 
 
 def parse(text: str, where: str) -> Questions:
-    """The questions of a text. Raises DataError with the line of the first one that is wrong."""
+    """The questions of a text, none if it is empty. Raises DataError with the line of the first one that is wrong."""
     words, section, sections = [], [], []
     for number, line in enumerate(text.splitlines(), start=1):
         parts = line.lower().split()
@@ -48,7 +52,7 @@ def parse(text: str, where: str) -> Questions:
             sections.append(parts[1])
         elif len(parts) != 4:
             raise DataError(
-                f"{where}, line {number}: a question has four words, this one {len(parts)} ({line!r}); correct the file."
+                f"{where}, line {number}: a question has four words, this one has {len(parts)} ({line!r}); correct it."
             )
         elif not sections:
             raise DataError(
@@ -57,8 +61,8 @@ def parse(text: str, where: str) -> Questions:
         else:
             words.append(tuple(parts))
             section.append(len(sections) - 1)
-    if not words:
-        raise DataError(f"{where} has no questions; give a file in the format of questions-words.txt.")
+    if sections and not words:
+        raise DataError(f"{where} has sections but no questions; add some, or give an empty file for none.")
     return Questions(tuple(words), tuple(section), tuple(sections))
 
 
@@ -78,7 +82,8 @@ def require_official(path: Path) -> None:
     found = checksum(path, OFFICIAL.algorithm)
     if found != OFFICIAL.digest:
         raise DataError(
-            f"{path} is not the official file (md5 {found} instead of {OFFICIAL.digest}); for questions of your own set data.questions=FILE."
+            f"{path} is not the official file (md5 {found} instead of {OFFICIAL.digest}); for questions of your own "
+            "set data.questions=FILE."
         )
 
 
