@@ -187,14 +187,27 @@ def put(folder: Path, **texts: str) -> None:
     importlib.invalidate_caches()
 
 
+def of_lab(*roots: str) -> set[str]:
+    return {module for module in current(roots).statements if module.startswith("lab")}
+
+
 def test_a_module_counts_once_it_is_imported(packages):
-    put(packages, lab__first="a = 1", lab__second="b = 2")
+    put(packages, lab__first="a = 1\ndef late():\n    from lab import second", lab__second="b = 2")
     sources.follow("lab.first")
     importlib.import_module("lab.first")
-    assert {m for m in current(["lab.first"]).statements if m.startswith("lab")} == {"lab.first"}
+    assert of_lab("lab.first") == {"lab.first"}
     importlib.import_module("lab.second")
-    assert {m for m in current(["lab.first"]).statements if m.startswith("lab")} == {"lab.first", "lab.second"}
-    assert not [m for m in current().statements if m.startswith("lab")]
+    assert of_lab("lab.first") == {"lab.first", "lab.second"}
+    assert not of_lab("infwidth.runs.plan")
+
+
+def test_what_a_run_does_not_come_to_is_no_part_of_its_code(packages):
+    put(packages, lab__first="a = 1", lab__second="from .third import c", lab__third="c = 3")
+    sources.follow("lab")
+    for module in ("lab.first", "lab.second"):
+        importlib.import_module(module)
+    assert of_lab("lab.first") == {"lab.first"}
+    assert of_lab("lab.second") == {"lab.second", "lab.third"}
 
 
 def test_a_file_edited_after_its_import_is_seen_today_and_not_in_the_fingerprint(packages):
@@ -251,7 +264,7 @@ def test_what_cannot_change_a_number_says_so_itself_or_in_its_package(packages):
     sources.follow("lab")
     for module in ("lab.logs", "lab.nets", "lab.page.deep.part", "lab.pages"):
         importlib.import_module(module)
-    assert {m for m in current(["lab"]).statements if m.startswith("lab")} == {"lab.nets", "lab.pages"}
+    assert of_lab("lab.logs", "lab.nets", "lab.page.deep.part", "lab.pages") == {"lab.nets", "lab.pages"}
 
 
 def test_a_module_that_says_so_only_now_is_still_asked_about():
@@ -265,7 +278,8 @@ from infwidth import helper
 from infwidth.runs.fingerprint import current
 
 Path(helper.__file__).write_text("a = 2")
-print(current().statements["infwidth.helper"]["a"], current().statements["infwidth.tool"]["TOOL"], helper.a)
+found = current(["infwidth.tool"]).statements
+print(found["infwidth.helper"]["a"], found["infwidth.tool"]["TOOL"], helper.a)
 print(Path(helper.__cached__).exists())
 TOOL = 1
 """

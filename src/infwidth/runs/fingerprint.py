@@ -59,19 +59,54 @@ class Fingerprint:
         return _hash(_canonical(self.statements), 16)
 
 
-def current(extra: Iterable[str] = ()) -> Fingerprint:
-    """The fingerprint of what this process has imported so far.
+def current(roots: Iterable[str]) -> Fingerprint:
+    """The fingerprint of the code that a run used: of what this process has imported and some modules reach by imports.
 
-    extra: modules of the user's own that the run named, such as 'mylab.tasks.speech'. All that was imported of their
-    top-level packages ('mylab') counts. Call :func:`infwidth.sources.follow` with such a name before importing it, or
-    its text is only read here.
+    roots: the modules that the run named, its trainer, its model family and its task, 'mylab.tasks.speech' of a user's own among
+    them, whose whole top-level package ('mylab') is looked through. A process that carries out runs of several families gives each
+    its own. Call :func:`infwidth.sources.follow` with a user's module before importing it, or its text is only read here.
     """
-    extra = list(extra)
-    for module in extra:
+    roots = list(roots)
+    for module in roots:
         sources.follow(module)
-    packages = {sources.package_of(module) for module in ("infwidth", *extra)}
-    found = {module: statements(text) for module, text in sources.imported(packages).items()}
-    return Fingerprint({module: found[module] for module in found if found[module] and _decides(module, found)})
+    texts = sources.imported({sources.package_of(module) for module in ("infwidth", *roots)})
+    found = {module: statements(texts[module]) for module in reached(texts, roots)}
+    declared = {module: statements(text) for module, text in texts.items()}
+    return Fingerprint({module: found[module] for module in found if found[module] and _decides(module, declared)})
+
+
+def reached(texts: Mapping[str, bytes], roots: Iterable[str]) -> set[str]:
+    """The modules among ``texts`` that the roots come to by import statements, wherever these stand, the roots included."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in texts and module not in found:
+            found.add(module)
+            waiting += _imports(module, texts[module])
+            waiting.append(module.rpartition(".")[0])  # importing a module runs the packages that it is in
+    return found
+
+
+@functools.cache
+def _imports(module: str, text: bytes) -> tuple[str, ...]:
+    """What the import statements of a module name: modules, and names that may be modules."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            for base in _bases(module, node):
+                names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+def _bases(module: str, node: ast.ImportFrom) -> list[str]:
+    """What an import is from. A relative one is read both as a module's and as a package's: only one of them exists."""
+    if not node.level:
+        return [node.module or ""]
+    parts, below = module.split("."), [node.module] if node.module else []
+    return [".".join([*parts[: len(parts) - up], *below]) for up in (node.level, node.level - 1)]
 
 
 def write(fingerprint: Fingerprint, folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +36,12 @@ class ImagesConfig:
 
     def asks(self) -> Asks:
         return Asks(training_set=True)
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a run of some dozen steps that takes every path of a whole one."""
+        images = 640 if self.images == "all" else min(self.subset, 640)
+        validation = min(self.validation_images, 160)
+        return {"task.images": "subset", "task.subset": images, "task.validation_images": validation}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from scipy.stats import t as student_t
@@ -50,6 +50,11 @@ class MAMLConfig:
 
     def asks(self) -> Asks:
         return Asks(adaptation=(self.adaptation.parameters or "all", self.adaptation.order))
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a run of some hundred meta-steps that takes every path of a whole one."""
+        sets = {"task.test_seeds": 2, "task.test_episodes": 160} if self.test_seeds else {}
+        return {"task.steps_per_epoch": min(self.steps_per_epoch, 40), "task.evaluation_episodes": 160, **sets}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others."""

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -56,6 +56,10 @@ class Word2VecConfig:
 
     def asks(self) -> Asks:
         return Asks(bags=True)
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a run of some hundred steps on the beginning of the text; real texts have a small vocabulary then."""
+        return {"data.bytes": 5_000_000, "data.min_count": 30, "trainer.steps": 300, "trainer.schedule.every": 20_000}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others."""
