@@ -37,6 +37,13 @@ def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
     torch.testing.assert_close(Kernel(activation, True, su, sv, sb)(x, y), ntk, rtol=0.02, atol=0.02)
 
 
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
+        Kernel("erf", False, 1.0, 1.0, 0.0)
+    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
+        mlp.finite(3, D, K, (1.0, 1.0), mlp.Factors(), named("mup", 1), "erf", torch.Generator())
+
+
 def test_a_zero_input_without_bias_has_a_finite_kernel():
     x = torch.zeros(1, D, dtype=torch.float64)
     for tangent in (False, True):

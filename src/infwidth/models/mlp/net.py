@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from infwidth.errors import ConfigError
 from infwidth.models.contract import Adapted, Cotangent, Model
 from infwidth.models.mlp.adapted import AdaptedMLP
 from infwidth.models.mlp.multipliers import Multipliers
@@ -45,7 +46,10 @@ class MLP(Model):
         spans: Sequence[Tensor] = (),
     ):
         super().__init__()
-        self.depth, self.multipliers, (self.phi, self.dphi) = len(weights) - 1, multipliers, ACTIVATIONS[activation]
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"the activation {activation!r} is not known; choose one of: {', '.join(ACTIVATIONS)}.")
+        self.depth, self.multipliers = len(weights) - 1, multipliers
+        self.phi, self.dphi = ACTIVATIONS[activation]
         for l, (w, b) in enumerate(zip(weights, biases, strict=True), start=1):
             self.register_parameter(f"w{l}", nn.Parameter(w))
             if b is not None:
