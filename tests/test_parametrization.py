@@ -11,6 +11,7 @@ from infwidth.errors import ConfigError
 from infwidth.models import mlp
 from infwidth.parametrization import ABC, classify, limit_of, named, require_limit
 from infwidth.tasks.losses import cross_entropy_cotangent
+from infwidth.theory.exponents import predicted
 
 TABLE = [  # name, c, depth, r, regime
     ("standard", 0, 1, 0, "unstable"),
@@ -68,6 +69,18 @@ def test_the_limits_of_the_named_parametrizations():
     assert named("mean_field", 1).same_training(named("mup", 1))
     assert "layers 2, 3 alone" in limit_of(named("standard", 2, 1))
     assert "unstable" in limit_of(named("standard", 1, 0))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_readout_only_is_the_parametrization_of_the_nngp_at_every_depth(depth):
+    abc = named("readout_only", depth)
+    found = classify(abc)
+    assert (found.regime, found.kernel_layers, abc.r()) == ("kernel", (depth + 1,), F(3, 2))
+    assert limit_of(abc) == "nngp" == limit_of(abc.shifted(F(1, 3)))
+    exponents = predicted(abc)
+    assert exponents.h_0 == (0,) * depth and (exponents.f_0, exponents.delta_f) == (0, 0)
+    assert exponents.delta == (F(-3, 2),) * depth  # every layer's own update is as small as the first one's
+    assert (abc.same_training(named("standard", depth, 1))) == (depth == 1)
 
 
 def test_faults_are_named_in_words():

@@ -47,7 +47,7 @@ def explained(abc: ABC) -> str:
         f"depth {abc.depth}: a = ({', '.join(map(str, abc.a))}), b = ({', '.join(map(str, abc.b))}), c = {abc.c}; r = {abc.r()}",
         f"regime: {found.regime}. It is {found.reason}.",
     ]
-    same = [name for name in NAMED if _same(abc, name)]
+    same = [name for name in (*NAMED, "readout_only") if _same(abc, name)]
     if same:
         lines.append(f"Up to the shift symmetry it is {' and '.join(same)}: the same f at every step.")
     scaling = (
