@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -78,6 +79,26 @@ def test_exponents_of_stable_parametrizations(check):
     stable = check[check.regime != "unstable"]
     assert agreeing(stable).mean() > 0.9
     assert ((stable.slope - stable.predicted).abs() < 0.2).all()
+
+
+def test_lines_of_the_same_draws_are_told_from_others(check):
+    """h_0 and f_0 of stable parametrizations are one network's, times a power of the width; so are few other lines."""
+    stable = check[check.regime != "unstable"]
+    at_start = stable[stable.steps == 0]
+    for _, lines in at_start.groupby(["quantity", "layer"], dropna=False):
+        assert len(lines) > 4 and lines.draws.nunique() == 1
+    depth = check.depth.iloc[0]
+    assert at_start.draws.nunique() == depth + 1
+    for _, lines in stable.groupby("draws"):
+        assert np.ptp(lines.slope - lines.predicted) < 1e-4 and lines.quantity.nunique() == 1
+    # muP and mean field are the same training at depth 1; else only the first Delta h^1 of two kernel regimes is shared.
+    shared = stable[(stable.steps > 0) & stable.duplicated("draws", keep=False)]
+    assert len(shared) == (2 * 9 + 2 if depth == 1 else 2)
+
+
+def test_a_line_that_differs_at_one_width_is_another_measurement():
+    lines = pd.DataFrame({"predicted": [0, -0.5, 0, 0], "rms_4": [2, 10, 2, np.inf], "rms_16": [3, 7.5, 3.01, 1]})
+    assert coordinate_check.draws(lines).tolist() == [0, 0, 1, 2]
 
 
 def test_unstable_parametrizations_blow_up_where_they_should(check):
