@@ -14,9 +14,10 @@ from infwidth.parametrization import ABC, classify, named
 from infwidth.reporting.theory import agreeing, best_rates, exponents, slopes
 from infwidth.seeding import stream
 from infwidth.theory import convergence, coordinate_check, dichotomy, learning_rates, plane
+from infwidth.theory.descent import squared_loss
 from infwidth.theory.experiment import parts, read_recipe
 from infwidth.theory.exponents import explosions, predicted
-from infwidth.theory.tracked import Tracked, draw, squared_loss
+from infwidth.theory.tracked import Tracked, draw
 
 HALF = Fraction(1, 2)
 RECIPE = read_recipe(report.EXPERIMENTS / report.THEORY)
@@ -28,7 +29,7 @@ RECIPE = read_recipe(report.EXPERIMENTS / report.THEORY)
     ids=lambda abc: f"{abc.name}-{abc.depth}",
 )
 def test_tracked_is_the_network_of_the_models(abc):
-    """The same initial weights and steps through the parametrized multilayer perceptron give the same outputs and changes."""
+    """The same initial weights and steps through the multilayer perceptron give the same outputs and changes."""
     width, inputs, outputs, rate = 12, 5, 3, 0.3
     omegas = draw(width, inputs, outputs, abc.depth, stream("tracked"), torch.float64)
     net = finite(
@@ -91,7 +92,7 @@ def test_lines_of_the_same_draws_are_told_from_others(check):
     assert at_start.draws.nunique() == depth + 1
     for _, lines in stable.groupby("draws"):
         assert np.ptp(lines.slope - lines.predicted) < 1e-4 and lines.quantity.nunique() == 1
-    # muP and mean field are the same training at depth 1; else only the first Delta h^1 of two kernel regimes is shared.
+    # muP and mean field are the same training at depth 1; else two kernel regimes share the first Delta h^1 only.
     shared = stable[(stable.steps > 0) & stable.duplicated("draws", keep=False)]
     assert len(shared) == (2 * 9 + 2 if depth == 1 else 2)
 

@@ -20,8 +20,9 @@ from infwidth.config import key
 from infwidth.parametrization import ABC, classify
 from infwidth.progress import bar
 from infwidth.seeding import stream
+from infwidth.theory.descent import Loss, squared_loss
 from infwidth.theory.exponents import predicted
-from infwidth.theory.tracked import Loss, Tracked, draw, squared_loss
+from infwidth.theory.tracked import Tracked, draw
 
 SAME = 1e-4
 """How far the logarithms of two measurements of the same draws may be apart by rounding. Those of different draws are a
