@@ -1,5 +1,6 @@
 """The classification of abc-parametrizations against the table of TP4, and the symmetry it rests on."""
 
+import math
 from fractions import Fraction as F
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infwidth.config import load
 from infwidth.errors import ConfigError
 from infwidth.models import mlp
-from infwidth.parametrization import ABC, classify, limit_of, named, require_limit
+from infwidth.parametrization import ABC, ParametrizationConfig, classify, limit_of, named, require_limit
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.theory.exponents import predicted
 
@@ -98,7 +100,45 @@ def test_a_limit_of_another_parametrization_is_refused():
     require_limit(named("mean_field", 1), "mu", "mu_limit")
 
 
-@pytest.mark.parametrize("arguments", [("mean_field", 2), ("sparse", 1), ("mup", 0)])
+def config(**keys):
+    return load(ParametrizationConfig, keys, "parametrization")
+
+
+def test_custom_exponents_are_the_fractions_that_they_mean():
+    own = named("mup", 1)
+    written = config(name="custom", a=["-1/2", "1/2"], b=[0.5, "0.5"], c=0).build(own)
+    assert (written.a, written.b, written.c) == (own.a, own.b, own.c)
+    assert config(name="standard", c="1/3").build(own).c == F(1, 3)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (
+            {"name": "custom", "a": [math.nan, 0], "b": [0, 0], "c": 0},
+            r"parametrization.a\[0\] is nan; .* finite number",
+        ),
+        (
+            {"name": "custom", "a": [math.inf, 0], "b": [0, 0], "c": 0},
+            r"parametrization.a\[0\] is inf; .* finite number",
+        ),
+        ({"name": "standard", "c": math.nan}, "parametrization.c is nan; it must be a finite number"),
+        ({"name": "custom", "a": [0, 0], "b": [-500, 0], "c": 0}, "parametrization.b is -500; it must be at least -10"),
+        ({"name": "auto", "c": 1}, "parametrization=auto is the model's own, mup, whose c is 0"),
+    ],
+)
+def test_exponents_that_are_none_are_a_sentence(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**keys).build(named("mup", 1))
+
+
+def test_an_abc_of_no_numbers_is_refused_without_a_config_too():
+    for exponents in ((math.nan, 0), (0, math.inf), ("half", 0)):
+        with pytest.raises(ConfigError, match="must be finite numbers or fractions"):
+            ABC(exponents, (0, 0), 0)
+
+
+@pytest.mark.parametrize("arguments", [("mean_field", 2), ("sparse", 1), ("mup", 0), ("mup", 10**8)])
 def test_impossible_named_parametrizations(arguments):
     with pytest.raises(ConfigError):
         named(*arguments)

@@ -10,7 +10,8 @@ import yaml
 
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
-from infwidth.parametrization import ABC, classify, exact, named
+from infwidth.parametrization import ABC, classify, named
+from infwidth.rational import exact
 from infwidth.theory import convergence, coordinate_check, dichotomy, learning_rates, plane
 
 
