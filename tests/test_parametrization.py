@@ -1,5 +1,6 @@
 """The classification of abc-parametrizations against the table of TP4, and the symmetry it rests on."""
 
+import itertools
 import math
 from fractions import Fraction as F
 
@@ -155,25 +156,29 @@ def test_layer_scaling():
 
 
 def plain_training(abc, width, theta, steps=3):
-    """f_t of a network built straight from the definition at a shift: W = n^{-a} w, rate eta n^{-c}; independent of MLP's own shift."""
+    """f_t of a network built straight from the definition at a shift: W = n^{-a} w, rate eta n^{-c}.
+
+    Independent of the multilayer perceptron's own shift.
+    """
     abc = abc.shifted(theta)
     g = torch.Generator().manual_seed(0)
     sizes = [5, *[width] * abc.depth, 3]
     x, y = torch.randn(4, 5, generator=g, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
-    ws = [torch.randn(o, i, generator=g, dtype=torch.float64) for i, o in zip(sizes, sizes[1:])]
+    ws = [torch.randn(o, i, generator=g, dtype=torch.float64) for i, o in itertools.pairwise(sizes)]
     layers = [abc.layer(l + 1, width) for l in range(len(ws))]
-    ws = [(w * s.init_std).requires_grad_() for w, s in zip(ws, layers)]
+    ws = [(w * s.init_std).requires_grad_() for w, s in zip(ws, layers, strict=True)]
     trajectory = []
     for _ in range(steps):
         h = x
-        for l, (w, s) in enumerate(zip(ws, layers)):
+        for l, (w, s) in enumerate(zip(ws, layers, strict=True)):
             h = s.multiplier * h @ w.T
             if l < len(ws) - 1:
                 h = torch.relu(h)
         trajectory.append(h.detach())
         gradients = torch.autograd.grad(h, ws, cross_entropy_cotangent(h, y).detach())
         ws = [
-            (w - 0.3 * s.learning_rate_scale * gr).detach().requires_grad_() for w, gr, s in zip(ws, gradients, layers)
+            (w - 0.3 * s.learning_rate_scale * gradient).detach().requires_grad_()
+            for w, gradient, s in zip(ws, gradients, layers, strict=True)
         ]
     return torch.stack(trajectory), x, y
 
