@@ -1,7 +1,10 @@
 """From config groups to models: every pairing that has no meaning says why."""
 
+import dataclasses
+
 import pytest
 import torch
+import yaml
 
 from infwidth import models
 from infwidth.described import known
@@ -11,6 +14,7 @@ from infwidth.models.family import config_of, find, largest_fitting
 from infwidth.models.linear import LinearNet
 from infwidth.models.mlp import MLP
 from tests.build import built
+from tests.conftest import REPOSITORY
 
 FINITE = {
     "name": "finite",
@@ -114,6 +118,13 @@ def test_auto_has_a_name_for_every_model():
     for name in names:
         assert find(name).name == name
         assert config_of({"name": name}).own().name in ("mup", "ntk", "standard")
+
+
+@pytest.mark.parametrize("name", known(models, "FAMILY"))
+def test_the_config_file_of_a_family_shows_its_defaults(name):
+    shown = yaml.safe_load((REPOSITORY / "conf" / "model" / f"{name}.yaml").read_text())
+    own = {field.name: field.default for field in dataclasses.fields(find(name).config)}
+    assert shown == {**own, "name": name}
 
 
 @pytest.mark.parametrize("model", [FINITE, MU, {**MU, "sigma_v": 0.0}, {**NTK, "activation": "linear", "sigma_b": 0.0}])
