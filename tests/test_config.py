@@ -1,6 +1,8 @@
 """From mappings to dataclasses: whatever does not fit is named."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 import pytest
@@ -21,6 +23,7 @@ class Outer:
     inner: Inner
     clip: float | None = key(above=0)
     sizes: tuple[int, ...] = key(at_least=2, default=(2,))
+    exponents: tuple[Fraction, ...] | None = key(at_most=3, default=None)
     free: dict[str, Any]
     on: bool = True
 
@@ -34,6 +37,13 @@ def test_values_arrive_converted():
     assert isinstance(outer.inner.rate, float)
 
 
+def test_exponents_are_the_fractions_that_they_mean():
+    written = ["1/2", "-3/4", " 2 ", "0.25", 0.5, 1, 0.3333333333]
+    found = load(Outer, {**GOOD, "exponents": written}, "").exponents
+    assert found == tuple(Fraction(n, 12) for n in (6, -9, 24, 3, 6, 12, 4))
+    assert all(isinstance(x, Fraction) for x in found)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -43,7 +53,14 @@ def test_values_arrive_converted():
         ({"width": True}, "group.width must be a whole number"),
         ({"kind": "c"}, "group.kind is 'c'; choose one of: a, b"),
         ({"inner": {"rate": 2}}, "group.inner.rate is 2.0; it must be at most 1"),
-        ({"inner": {"rate": float("nan")}}, "group.inner.rate is nan; it must be greater than 0"),
+        ({"inner": {"rate": math.nan}}, "group.inner.rate is nan; it must be a finite number"),
+        ({"clip": math.inf}, "group.clip is inf; it must be a finite number"),
+        ({"clip": 10**400}, "group.clip is inf; it must be a finite number"),
+        ({"exponents": [0, math.nan]}, "group.exponents[1] is nan; it must be a finite number"),
+        ({"exponents": ["1/00"]}, "group.exponents[0] must be a number or a fraction such as 1/2, not '1/00'"),
+        ({"exponents": ["1e9999999999"]}, "group.exponents[0] must be a number or a fraction such as 1/2"),
+        ({"exponents": [None]}, "group.exponents[0] must be a number or a fraction such as 1/2, not None"),
+        ({"exponents": ["7/2"]}, "group.exponents is 7/2; it must be at most 3"),
         ({"inner": {"speed": 2}}, "group.inner.speed is not a known key"),
         ({"inner": 3}, "group.inner must be a group of keys"),
         ({"clip": "x"}, "group.clip must be a number"),

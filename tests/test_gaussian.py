@@ -54,6 +54,35 @@ def test_the_derivative_is_v_prime_and_finite_at_the_ends():
     assert torch.autograd.gradcheck(relu_v, inside)
 
 
+def derivatives(of, c, number):
+    """of(c) and its derivatives by c, one after another."""
+    found = [of(c)]
+    for _ in range(number):
+        found.append(*torch.autograd.grad(found[-1].sum(), c, create_graph=True))
+    return [f.detach() for f in found]
+
+
+def test_the_second_derivative_is_that_of_the_formula():
+    c = torch.tensor([-0.95, -0.3, 0.0, 0.7, 0.999], dtype=torch.float64, requires_grad=True)
+    _, first, second, third = derivatives(relu_v, c, 3)
+    x = c.detach()
+    torch.testing.assert_close(first, step_v(x))
+    torch.testing.assert_close(second, 1 / (TWO_PI * (1 - x**2).sqrt()))
+    torch.testing.assert_close(third, x / (TWO_PI * (1 - x**2) ** 1.5))
+    torch.testing.assert_close(derivatives(step_v, c, 1)[1], second)
+    inside = torch.tensor([-0.7, 0.1, 0.8], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(relu_v, inside)
+
+
+def test_second_derivatives_are_finite_at_the_ends_and_right_by_the_angle():
+    """By c it is taken to be 0 there, which is what is left of it by an angle: d2/dt2 V(cos t) = -1/2 at t = 0."""
+    c = torch.tensor([-1.0, 1.0, -1 - 1e-9, 1 + 1e-9], dtype=torch.float64, requires_grad=True)
+    assert not derivatives(relu_v, c, 2)[2].any()
+    angle = torch.tensor([0.0, 1e-5, math.pi], dtype=torch.float64, requires_grad=True)
+    second = derivatives(lambda t: relu_v(torch.cos(t)), angle, 2)[2]
+    torch.testing.assert_close(second, torch.tensor([-0.5, -0.5, 0.0], dtype=torch.float64), rtol=0, atol=1e-5)
+
+
 def test_rounding_beyond_one_is_clamped():
     c = torch.tensor([1 + 1e-12, -1 - 1e-12], dtype=torch.float64)
     torch.testing.assert_close(relu_v(c), torch.tensor([0.5, 0.0], dtype=torch.float64))

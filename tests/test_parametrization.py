@@ -1,5 +1,7 @@
 """The classification of abc-parametrizations against the table of TP4, and the symmetry it rests on."""
 
+import itertools
+import math
 from fractions import Fraction as F
 
 import pytest
@@ -7,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infwidth.config import load
 from infwidth.errors import ConfigError
 from infwidth.models import mlp
-from infwidth.parametrization import ABC, classify, limit_of, named, require_limit
+from infwidth.parametrization import ABC, ParametrizationConfig, classify, limit_of, named, require_limit
 from infwidth.tasks.losses import cross_entropy_cotangent
+from infwidth.theory.exponents import predicted
 
 TABLE = [  # name, c, depth, r, regime
     ("standard", 0, 1, 0, "unstable"),
@@ -70,6 +74,18 @@ def test_the_limits_of_the_named_parametrizations():
     assert "unstable" in limit_of(named("standard", 1, 0))
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_readout_only_is_the_parametrization_of_the_nngp_at_every_depth(depth):
+    abc = named("readout_only", depth)
+    found = classify(abc)
+    assert (found.regime, found.kernel_layers, abc.r()) == ("kernel", (depth + 1,), F(3, 2))
+    assert limit_of(abc) == "nngp" == limit_of(abc.shifted(F(1, 3)))
+    exponents = predicted(abc)
+    assert exponents.h_0 == (0,) * depth and (exponents.f_0, exponents.delta_f) == (0, 0)
+    assert exponents.delta == (F(-3, 2),) * depth  # every layer's own update is as small as the first one's
+    assert (abc.same_training(named("standard", depth, 1))) == (depth == 1)
+
+
 def test_faults_are_named_in_words():
     reason = classify(ABC((1, 0, 0), (0, 0, F(1, 4)), 0)).reason
     for part in ("a_1 + b_1 = 1", "a_2 + b_2 = 0", "logits explode at initialisation"):
@@ -85,7 +101,45 @@ def test_a_limit_of_another_parametrization_is_refused():
     require_limit(named("mean_field", 1), "mu", "mu_limit")
 
 
-@pytest.mark.parametrize("arguments", [("mean_field", 2), ("sparse", 1), ("mup", 0)])
+def config(**keys):
+    return load(ParametrizationConfig, keys, "parametrization")
+
+
+def test_custom_exponents_are_the_fractions_that_they_mean():
+    own = named("mup", 1)
+    written = config(name="custom", a=["-1/2", "1/2"], b=[0.5, "0.5"], c=0).build(own)
+    assert (written.a, written.b, written.c) == (own.a, own.b, own.c)
+    assert config(name="standard", c="1/3").build(own).c == F(1, 3)
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (
+            {"name": "custom", "a": [math.nan, 0], "b": [0, 0], "c": 0},
+            r"parametrization.a\[0\] is nan; .* finite number",
+        ),
+        (
+            {"name": "custom", "a": [math.inf, 0], "b": [0, 0], "c": 0},
+            r"parametrization.a\[0\] is inf; .* finite number",
+        ),
+        ({"name": "standard", "c": math.nan}, "parametrization.c is nan; it must be a finite number"),
+        ({"name": "custom", "a": [0, 0], "b": [-500, 0], "c": 0}, "parametrization.b is -500; it must be at least -10"),
+        ({"name": "auto", "c": 1}, "parametrization=auto is the model's own, mup, whose c is 0"),
+    ],
+)
+def test_exponents_that_are_none_are_a_sentence(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        config(**keys).build(named("mup", 1))
+
+
+def test_an_abc_of_no_numbers_is_refused_without_a_config_too():
+    for exponents in ((math.nan, 0), (0, math.inf), ("half", 0)):
+        with pytest.raises(ConfigError, match="must be finite numbers or fractions"):
+            ABC(exponents, (0, 0), 0)
+
+
+@pytest.mark.parametrize("arguments", [("mean_field", 2), ("sparse", 1), ("mup", 0), ("mup", 10**8)])
 def test_impossible_named_parametrizations(arguments):
     with pytest.raises(ConfigError):
         named(*arguments)
@@ -102,25 +156,29 @@ def test_layer_scaling():
 
 
 def plain_training(abc, width, theta, steps=3):
-    """f_t of a network built straight from the definition at a shift: W = n^{-a} w, rate eta n^{-c}; independent of MLP's own shift."""
+    """f_t of a network built straight from the definition at a shift: W = n^{-a} w, rate eta n^{-c}.
+
+    Independent of the multilayer perceptron's own shift.
+    """
     abc = abc.shifted(theta)
     g = torch.Generator().manual_seed(0)
     sizes = [5, *[width] * abc.depth, 3]
     x, y = torch.randn(4, 5, generator=g, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
-    ws = [torch.randn(o, i, generator=g, dtype=torch.float64) for i, o in zip(sizes, sizes[1:])]
+    ws = [torch.randn(o, i, generator=g, dtype=torch.float64) for i, o in itertools.pairwise(sizes)]
     layers = [abc.layer(l + 1, width) for l in range(len(ws))]
-    ws = [(w * s.init_std).requires_grad_() for w, s in zip(ws, layers)]
+    ws = [(w * s.init_std).requires_grad_() for w, s in zip(ws, layers, strict=True)]
     trajectory = []
     for _ in range(steps):
         h = x
-        for l, (w, s) in enumerate(zip(ws, layers)):
+        for l, (w, s) in enumerate(zip(ws, layers, strict=True)):
             h = s.multiplier * h @ w.T
             if l < len(ws) - 1:
                 h = torch.relu(h)
         trajectory.append(h.detach())
         gradients = torch.autograd.grad(h, ws, cross_entropy_cotangent(h, y).detach())
         ws = [
-            (w - 0.3 * s.learning_rate_scale * gr).detach().requires_grad_() for w, gr, s in zip(ws, gradients, layers)
+            (w - 0.3 * s.learning_rate_scale * gradient).detach().requires_grad_()
+            for w, gradient, s in zip(ws, gradients, layers, strict=True)
         ]
     return torch.stack(trajectory), x, y
 

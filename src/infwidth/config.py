@@ -7,14 +7,26 @@ component.
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal, TypeVar, Union
 
 from infwidth.errors import ConfigError
+from infwidth.rational import exact
 
 T = TypeVar("T")
+
+WANTED = {
+    float: "a number",
+    Fraction: "a number or a fraction such as 1/2",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+}
+"""What a key of a type must be."""
 
 
 def key(
@@ -100,13 +112,33 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             raise ConfigError(f"{path} must be a list, not {value!r}.")
         return tuple(_convert(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value, path)
+    if hint is Fraction and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        return _fraction(value, path)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint in (bool, str) and isinstance(value, hint):
         return value
-    wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[hint]
-    raise ConfigError(f"{path} must be {wanted}, not {value!r}.")
+    raise ConfigError(f"{path} must be {WANTED[hint]}, not {value!r}.")
+
+
+def _finite(value: float, path: str) -> float:
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        found = math.inf
+    if not math.isfinite(found):
+        raise ConfigError(f"{path} is {found}; it must be a finite number.")
+    return found
+
+
+def _fraction(value: float | str, path: str) -> Fraction:
+    if not isinstance(value, str):
+        value = _finite(value, path)
+    try:
+        return Fraction(exact(value))
+    except ValueError as e:
+        raise ConfigError(f"{path} must be {WANTED[Fraction]}, not {value!r}.") from e
 
 
 def _check_range(value: Any, limits: Mapping[str, float], path: str) -> None:

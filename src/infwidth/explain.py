@@ -1,4 +1,7 @@
-"""What an abc-parametrization does, in words: `python -m infwidth.explain a=[0,0.5,0.5] b=[0,0,0] c=0` or `parametrization=mup depth=2`."""
+"""What an abc-parametrization does, in words.
+
+`python -m infwidth.explain a=[0,1/2,1/2] b=[0,0,0] c=0` or `parametrization=mup depth=2`
+"""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +12,7 @@ from omegaconf import DictConfig
 from infwidth.command import sentences
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
-from infwidth.parametrization import ABC, NAMED, classify, limit_of, named
+from infwidth.parametrization import ABC, LARGEST, MOST_LAYERS, NAMED, classify, limit_of, named
 from infwidth.runs.compose import COMMANDS, plain
 from infwidth.theory.exponents import predicted
 
@@ -25,10 +28,10 @@ class ExplainConfig:
     """conf/command/explain.yaml"""
 
     parametrization: str | None
-    depth: int = key(at_least=1)
-    a: tuple[float, ...] | None
-    b: tuple[float, ...] | None
-    c: float | None
+    depth: int = key(at_least=1, at_most=MOST_LAYERS)
+    a: tuple[Fraction, ...] | None = key(at_least=-LARGEST, at_most=LARGEST)
+    b: tuple[Fraction, ...] | None = key(at_least=-LARGEST, at_most=LARGEST)
+    c: Fraction | None = key(at_least=-LARGEST, at_most=LARGEST)
 
     def build(self) -> ABC:
         if self.parametrization is not None:
@@ -41,33 +44,26 @@ class ExplainConfig:
 
 
 def explained(abc: ABC) -> str:
-    """Several lines: the exponents, whether it is stable and of which regime and why, which layers learn features, what moves how fast."""
+    """Several lines: the exponents, the regime and why, which layers learn features, what moves how fast, the limit."""
     found, exponents, layers = classify(abc), predicted(abc), range(1, abc.depth + 1)
+    a, b = (", ".join(map(str, x)) for x in (abc.a, abc.b))
     lines = [
-        f"depth {abc.depth}: a = ({', '.join(map(str, abc.a))}), b = ({', '.join(map(str, abc.b))}), c = {abc.c}; r = {abc.r()}",
+        f"depth {abc.depth}: a = ({a}), b = ({b}), c = {abc.c}; r = {abc.r()}",
         f"regime: {found.regime}. It is {found.reason}.",
     ]
-    same = [name for name in NAMED if _same(abc, name)]
+    same = [name for name in (*NAMED, "readout_only") if _same(abc, name)]
     if same:
         lines.append(f"Up to the shift symmetry it is {' and '.join(same)}: the same f at every step.")
-    scaling = (
-        f"f at initialisation scales as {_power(exponents.f_0)}, its change in training as {_power(exponents.delta_f)}"
-    )
+    moves = ", ".join(f"layer {l}'s activations move as {_power(exponents.delta[l - 1])}" for l in layers)
     lines.append(
-        scaling
-        + "; "
-        + ", ".join(f"layer {l}'s activations move as {_power(exponents.delta[l - 1])}" for l in layers)
-        + "."
+        f"f at initialisation scales as {_power(exponents.f_0)}, its change in training as "
+        f"{_power(exponents.delta_f)}; {moves}."
     )
     if found.stable:
         learning = [str(l) for l in layers if exponents.delta[l - 1] == 0]
-        lines.append(f"Layers that learn features in the limit: {', '.join(learning) if learning else 'none'}.")
-        limit = limit_of(abc)
-        lines.append(
-            f"Its infinite-width limit: {MODELS[limit]}."
-            if limit in MODELS
-            else "Its infinite-width limit is none of the models here."
-        )
+        lines.append(f"Layers that learn features in the limit: {', '.join(learning) or 'none'}.")
+        model = MODELS.get(limit_of(abc))
+        lines.append(f"Its infinite-width limit{f': {model}' if model else ' is none of the models here'}.")
     return "\n".join(lines)
 
 

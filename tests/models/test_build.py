@@ -1,7 +1,10 @@
 """From config groups to models: every pairing that has no meaning says why."""
 
+import dataclasses
+
 import pytest
 import torch
+import yaml
 
 from infwidth import models
 from infwidth.described import known
@@ -11,6 +14,7 @@ from infwidth.models.family import config_of, find, largest_fitting
 from infwidth.models.linear import LinearNet
 from infwidth.models.mlp import MLP
 from tests.build import built
+from tests.conftest import REPOSITORY
 
 FINITE = {
     "name": "finite",
@@ -72,12 +76,55 @@ def test_what_has_no_meaning_says_why(model, parametrization, message):
         build(model, parametrization)
 
 
+NNGP = {"name": "nngp_limit", "depth": 2, "convention": "pilim"}
+
+
+@pytest.mark.parametrize(
+    "parametrization",
+    [
+        AUTO,
+        {"name": "readout_only"},
+        {"name": "custom", "a": [0, 0.5, 0], "b": [0, 0, 0.5], "c": 1},
+        {"name": "custom", "a": [-0.5, 0, -0.5], "b": [0.5, 0.5, 1], "c": 2},  # the same, shifted
+        {"name": "custom", "a": [0, 1, 0], "b": [0, -0.5, 0.5], "c": 1},  # the second layer moves yet more slowly
+    ],
+)
+def test_a_deep_nngp_takes_every_parametrization_in_which_the_readout_alone_moves(parametrization):
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+    assert build(NNGP, parametrization).kernel(x, x).shape == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "parametrization, message",
+    [
+        ({"name": "standard", "c": 1}, "with the tangent kernel of layers 2, 3 alone. Use .* or readout_only"),
+        ({"name": "ntk"}, "its limit is model=ntk_limit. Use parametrization=auto or readout_only"),
+        (
+            {"name": "custom", "a": [0, 0, 0], "b": [0, 0.5, 0.5], "c": 1},
+            "parametrization=custom .*of layers 2, 3 alone",
+        ),
+        ({"name": "custom", "a": [0, 0.5, 0], "b": [0, 0, 0], "c": 1}, "unstable because a . b of the readout = 0"),
+        ({"name": "custom", "a": [0, 0], "b": [0, 0.5], "c": 1}, "has 2 exponents; a network of model.depth=2 has 3"),
+    ],
+)
+def test_a_deep_nngp_refuses_every_other(parametrization, message):
+    with pytest.raises(ConfigError, match=message):
+        build(NNGP, parametrization)
+
+
 def test_auto_has_a_name_for_every_model():
     names = known(models, "FAMILY")
     assert names == ["finite", "mu_limit", "nngp_limit", "ntk_limit", "pi_limit", "pi_net"]
     for name in names:
         assert find(name).name == name
         assert config_of({"name": name}).own().name in ("mup", "ntk", "standard")
+
+
+@pytest.mark.parametrize("name", known(models, "FAMILY"))
+def test_the_config_file_of_a_family_shows_its_defaults(name):
+    shown = yaml.safe_load((REPOSITORY / "conf" / "model" / f"{name}.yaml").read_text())
+    own = {field.name: field.default for field in dataclasses.fields(find(name).config)}
+    assert shown == {**own, "name": name}
 
 
 @pytest.mark.parametrize("model", [FINITE, MU, {**MU, "sigma_v": 0.0}, {**NTK, "activation": "linear", "sigma_b": 0.0}])

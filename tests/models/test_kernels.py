@@ -8,9 +8,11 @@ import torch
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models import mlp
-from infwidth.models.kernel import Kernel, KernelMachine
+from infwidth.models.family import config_of
+from infwidth.models.kernel import DeepKernel, Kernel, KernelMachine
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
+from infwidth.theory.exponents import predicted
 
 D, K = 5, 3
 
@@ -35,6 +37,13 @@ def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
     ntk = nngp + sv**2 * (x @ y.T) * (derivative(hx) @ derivative(hy).T / n)
     torch.testing.assert_close(Kernel(activation, False, su, sv, sb)(x, y), nngp, rtol=0.02, atol=0.02)
     torch.testing.assert_close(Kernel(activation, True, su, sv, sb)(x, y), ntk, rtol=0.02, atol=0.02)
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
+        Kernel("erf", False, 1.0, 1.0, 0.0)
+    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
+        mlp.finite(3, D, K, (1.0, 1.0), mlp.Factors(), named("mup", 1), "erf", torch.Generator())
 
 
 def test_a_zero_input_without_bias_has_a_finite_kernel():
@@ -78,6 +87,36 @@ def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
         errors.append(math.sqrt(np.mean(squares)))
     assert machine(test).abs().max() > 0.05
     assert errors[1] < 0.05 and 2.0 < errors[0] / errors[1] < 8.0  # 4 expected of 16 times the width
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_wide_deep_networks_train_as_the_nngp_limit_and_hardly_move_their_activations(depth):
+    """In the parametrization that model=nngp_limit takes for its own: f at rate n^{-1/2}, Delta x^L as n^{-3/2}."""
+    x, y, test = inputs(6), torch.tensor([0, 1, 2, 0, 1, 2]), inputs(4, 7)
+    abc = config_of({"name": "nngp_limit", "depth": depth, "convention": "pilim"}).own()
+    kernel, sigma = DeepKernel(depth, sigma_w2=1.3**2), 1.3
+    widths, errors, moves = (64, 1024), [], []
+    for n in widths:
+        squares, moved = [], []
+        for seed in range(6):
+            # PiLim divides by the number of inputs, and so does the first layer's standard deviation here.
+            sigmas = (sigma / math.sqrt(D), *[sigma] * (depth - 1), 0.7)
+            g = torch.Generator().manual_seed(seed)
+            net = mlp.finite(n, D, K, sigmas, mlp.Factors(), abc, "relu", g, torch.float64)
+            machine = KernelMachine(kernel, D, K, torch.float64)
+            start, start_test, features = net(x).detach(), net(test).detach(), net.features(test)
+            for _ in range(4):
+                f_net, f_limit = net(x).detach(), start + machine(x)
+                net.apply_update(net.gradient(x, cross_entropy_cotangent(f_net, y)), 0.5)
+                machine.apply_update(machine.gradient(x, cross_entropy_cotangent(f_limit, y)), 0.5)
+            squares.append((net(test).detach() - start_test - machine(test)).square().mean().item())
+            moved.append((net.features(test) - features).square().mean().item())
+        errors.append(math.sqrt(np.mean(squares)))
+        moves.append(math.sqrt(np.mean(moved)))
+    assert machine(test).abs().max() > 0.05
+    assert errors[1] < 0.03 and 2.0 < errors[0] / errors[1] < 8.0  # 4 expected of 16 times the width
+    slope = math.log(moves[1] / moves[0]) / math.log(widths[1] / widths[0])
+    assert abs(slope - predicted(abc).delta[-1]) < 0.15
 
 
 def test_tiles_and_growth_do_not_change_the_function(monkeypatch):

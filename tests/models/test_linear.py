@@ -114,18 +114,20 @@ def test_sampled_networks_approach_the_limit_at_rate_one_over_root_n(sampled_whe
 def test_a_fresh_network_approaches_the_limit():
     x = data(11)[0][0]
     limit = linear.mu_limit(D, K, 1.0, 0.5, 1.0, torch.float64)
-    errors = []
+    for t in range(5):
+        meta_step(limit, data(t))
+    expected, errors = limit(x).detach(), []
     for n in (100, 1600, 25600):
-        runs = []
+        squares = []
         for s in range(6):
             net = linear.reduced(linear.finite(n, D, K, 1.0, 0.5, 1.0, named("mup", 1), generator(s), torch.float64))
-            ours = linear.mu_limit(D, K, 1.0, 0.5, 1.0, torch.float64)
             for t in range(5):
-                meta_step(net, data(t)), meta_step(ours, data(t))
-            runs.append((net(x) - ours(x)).detach().square().mean().item())
-        errors.append(np.sqrt(np.mean(runs)))
+                meta_step(net, data(t))
+            squares.append((net(x) - expected).detach().square().mean().item())
+        errors.append(np.sqrt(np.mean(squares)))
     assert errors[0] / errors[1] > 2.2 and errors[1] / errors[2] > 2.2  # 4 expected of 16 times the width
-    assert (limit(x)).abs().max() == 0 or errors[2] < 0.05
+    # The untrained limit is 0 everywhere, so that all of this has been learned.
+    assert errors[2] < 0.01 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name, c", [("mup", None), ("ntk", None), ("standard", 1), ("mean_field", None)])

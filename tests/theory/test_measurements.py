@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,9 +14,10 @@ from infwidth.parametrization import ABC, classify, named
 from infwidth.reporting.theory import agreeing, best_rates, exponents, slopes
 from infwidth.seeding import stream
 from infwidth.theory import convergence, coordinate_check, dichotomy, learning_rates, plane
+from infwidth.theory.descent import squared_loss
 from infwidth.theory.experiment import parts, read_recipe
 from infwidth.theory.exponents import explosions, predicted
-from infwidth.theory.tracked import Tracked, draw, squared_loss
+from infwidth.theory.tracked import Tracked, draw
 
 HALF = Fraction(1, 2)
 RECIPE = read_recipe(report.EXPERIMENTS / report.THEORY)
@@ -27,7 +29,7 @@ RECIPE = read_recipe(report.EXPERIMENTS / report.THEORY)
     ids=lambda abc: f"{abc.name}-{abc.depth}",
 )
 def test_tracked_is_the_network_of_the_models(abc):
-    """The same initial weights and steps through the parametrized multilayer perceptron give the same outputs and changes."""
+    """The same initial weights and steps through the multilayer perceptron give the same outputs and changes."""
     width, inputs, outputs, rate = 12, 5, 3, 0.3
     omegas = draw(width, inputs, outputs, abc.depth, stream("tracked"), torch.float64)
     net = finite(
@@ -78,6 +80,26 @@ def test_exponents_of_stable_parametrizations(check):
     stable = check[check.regime != "unstable"]
     assert agreeing(stable).mean() > 0.9
     assert ((stable.slope - stable.predicted).abs() < 0.2).all()
+
+
+def test_lines_of_the_same_draws_are_told_from_others(check):
+    """h_0 and f_0 of stable parametrizations are one network's, times a power of the width; so are few other lines."""
+    stable = check[check.regime != "unstable"]
+    at_start = stable[stable.steps == 0]
+    for _, lines in at_start.groupby(["quantity", "layer"], dropna=False):
+        assert len(lines) > 4 and lines.draws.nunique() == 1
+    depth = check.depth.iloc[0]
+    assert at_start.draws.nunique() == depth + 1
+    for _, lines in stable.groupby("draws"):
+        assert np.ptp(lines.slope - lines.predicted) < 1e-4 and lines.quantity.nunique() == 1
+    # muP and mean field are the same training at depth 1; else two kernel regimes share the first Delta h^1 only.
+    shared = stable[(stable.steps > 0) & stable.duplicated("draws", keep=False)]
+    assert len(shared) == (2 * 9 + 2 if depth == 1 else 2)
+
+
+def test_a_line_that_differs_at_one_width_is_another_measurement():
+    lines = pd.DataFrame({"predicted": [0, -0.5, 0, 0], "rms_4": [2, 10, 2, np.inf], "rms_16": [3, 7.5, 3.01, 1]})
+    assert coordinate_check.draws(lines).tolist() == [0, 0, 1, 2]
 
 
 def test_unstable_parametrizations_blow_up_where_they_should(check):

@@ -6,7 +6,7 @@
     Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
-    Model.fit(x, labels)                   of a model with a closed form, in place of training
+    Model.fit(x, labels, watch)            of a model with a closed form, in place of training
     Model.state() / load_state()           what a checkpoint holds
 
     Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of its own
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.bags import Asked, Bags
 from infwidth.models.updates import Update
+from infwidth.models.watch import NOBODY, Watch
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
@@ -73,8 +74,11 @@ class Model(nn.Module, ABC):
     closed_form: bool = False
     """Whether the model is fitted at once by :meth:`fit`, and not trained."""
 
-    def fit(self, x: Tensor, labels: Tensor) -> dict[str, float]:
-        """Fit to inputs (n, d) of classes labels (n,); returns what there is to say of the fit, by name."""
+    def fit(self, x: Tensor, labels: Tensor, watch: Watch = NOBODY) -> dict[str, float]:
+        """Fit to inputs (n, d) of classes labels (n,); returns what there is to say of the fit, by name.
+
+        watch: is told how far it is.
+        """
         raise ConfigError("this model has no closed form; it is trained.")
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""TP4's classification of abc-parametrizations, measured: exponents, the Dynamical Dichotomy, convergence to the limits."""
+"""TP4's classification of abc-parametrizations, measured: exponents, the dichotomy, convergence to the limits."""

@@ -1,7 +1,8 @@
-"""Finite networks beside the limit that they are drawn from: their distance falls as width^(-1/2), at initialisation and after training.
+"""Finite networks beside the limit that they are drawn from: their distance falls as width^(-1/2).
 
-For the mu-limit of one linear hidden layer (TP4 section 5) and for the pi-limit of a deep ReLU network (PiLim), trained by full-batch SGD
-on synthetic data. The distance is the root mean square of the difference of outputs, over examples, outputs and draws.
+At initialisation and after training by full-batch SGD on synthetic data, for the mu-limit of one linear hidden layer
+(TP4 section 5) and for the pi-limit of a deep ReLU network (PiLim). The distance is the root mean square of the
+difference of outputs, over examples, outputs and draws.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,9 @@ from infwidth.config import key
 from infwidth.models import linear, pi
 from infwidth.models.contract import Model
 from infwidth.models.mlp import Factors
-from infwidth.models.pi import pi_limit
 from infwidth.progress import bar
 from infwidth.seeding import stream
-from infwidth.theory.tracked import squared_loss
+from infwidth.theory import descent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,58 +38,61 @@ class Convergence:
     examples: int = key(at_least=1)
 
 
+@dataclass(frozen=True)
+class Limit:
+    """fresh: makes the limit as it starts; sampled: draws a network of a width from it; rate: of learning."""
+
+    fresh: Callable[[], Model]
+    sampled: Callable[[Model, int, torch.Generator], Model]
+    rate: float
+
+
+def _limits(s: Convergence) -> dict[str, Limit]:
+    def mu() -> Model:
+        return linear.mu_limit(s.inputs, s.outputs, sigma_u=1.0, sigma_v=1.0, dtype=torch.float64)
+
+    def of_pi() -> Model:
+        return pi.pi_limit(
+            s.inputs,
+            s.outputs,
+            s.rank,
+            s.depth,
+            Factors(beta=0.5, beta_readout=0.5),
+            readout_zero=False,
+            readout_in_norm=True,
+            generator=stream("convergence", "pi"),
+            dtype=torch.float64,
+        )
+
+    return {"μ-limit": Limit(mu, linear.sampled, s.rate_mu), "π-limit": Limit(of_pi, pi.sampled, s.rate_pi)}
+
+
 def _trained(net: Model, x: Tensor, targets: Tensor, rate: float, marks: tuple[int, ...]) -> Tensor:
-    """Outputs (marks, B, k) of a network on the examples that it is trained on."""
-    loss, found = squared_loss(targets), []
-    for step in range(max(marks) + 1):
-        outputs, pullback = net.linearized(x)
-        if step in marks:
-            found.append(outputs.detach().clone())
-        if step < max(marks):
-            net.apply_update(pullback(loss(outputs.detach())), rate)
-    return torch.stack(found)
+    """Outputs (marks, B, k) of a network on the examples that it is trained on, after so many steps."""
+    loss = descent.squared_loss(targets)
+    before_step = [descent.step(net, x, loss, rate) for _ in range(max(marks) + 1)]
+    return torch.stack([before_step[mark] for mark in marks])
 
 
 def table(settings: Convergence) -> pd.DataFrame:
-    """A line for every limit, number of steps and width: rms distance to the limit, and how far the limit itself has moved."""
+    """A line for every limit, number of steps and width: rms distance to the limit, which has itself moved so far."""
     s, g = settings, stream("convergence")
     x = torch.randn(s.examples, s.inputs, generator=g, dtype=torch.float64) / s.inputs**0.5
     targets = torch.randn(s.examples, s.outputs, generator=g, dtype=torch.float64).sign()
-    families: dict[str, tuple[Callable[[], Model], Callable, float]] = {
-        "μ-limit": (
-            lambda: linear.mu_limit(s.inputs, s.outputs, 1.0, 1.0, dtype=torch.float64),
-            linear.sampled,
-            s.rate_mu,
-        ),
-        "π-limit": (
-            lambda: pi_limit(
-                s.inputs,
-                s.outputs,
-                s.rank,
-                s.depth,
-                Factors(beta=0.5, beta_readout=0.5),
-                False,
-                True,
-                stream("convergence", "pi"),
-                torch.float64,
-            ),
-            pi.sampled,
-            s.rate_pi,
-        ),
-    }
-    lines = []
-    with bar(total=len(families) * len(s.widths) * s.draws, desc="convergence", unit="network") as done:
-        for name, (limit, sampled, rate) in families.items():
-            of_limit = _trained(limit(), x, targets, rate, s.marks)
+    limits, lines = _limits(s), []
+    with bar(total=len(limits) * len(s.widths) * s.draws, desc="convergence", unit="network") as done:
+        for name, limit in limits.items():
+            of_limit = _trained(limit.fresh(), x, targets, limit.rate, s.marks)
             moved = (of_limit - of_limit[0]).square().mean((1, 2)).sqrt()
             for width in s.widths:
                 squares = torch.zeros(len(s.marks), dtype=torch.float64)
                 for i in range(s.draws):
-                    net = sampled(limit(), width, stream("convergence", name, width, i))
-                    squares += (_trained(net, x, targets, rate, s.marks) - of_limit).square().mean((1, 2)) / s.draws
+                    net = limit.sampled(limit.fresh(), width, stream("convergence", name, width, i))
+                    found = _trained(net, x, targets, limit.rate, s.marks)
+                    squares += (found - of_limit).square().mean((1, 2)) / s.draws
                     done.update()
-                lines += [
-                    {"limit": name, "steps": step, "width": width, "distance": squares[t].sqrt().item(), "limit_moves": moved[t].item()}
-                    for t, step in enumerate(s.marks)
-                ]  # fmt: skip
+                for t, mark in enumerate(s.marks):
+                    line = {"limit": name, "steps": mark, "width": width}
+                    line |= {"distance": squares[t].sqrt().item(), "limit_moves": moved[t].item()}
+                    lines.append(line)
     return pd.DataFrame(lines)

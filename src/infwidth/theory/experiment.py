@@ -10,13 +10,18 @@ import yaml
 
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
-from infwidth.parametrization import ABC, classify, exact, named
+from infwidth.parametrization import ABC, classify, named
+from infwidth.rational import exact
 from infwidth.theory import convergence, coordinate_check, dichotomy, learning_rates, plane
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A parametrization of the recipe: ``named`` (c: its learning-rate exponent), or a place in the plane (readout, c, update), or the exponents of one depth."""
+    """A parametrization of the recipe.
+
+    It is ``named`` (c: its learning-rate exponent), or a place in the plane (readout, c, update), or the exponents of
+    one depth.
+    """
 
     name: str
     named: str | None = None
@@ -96,35 +101,44 @@ def read_recipe(folder: Path) -> TheoryRecipe:
 def parts(recipe: TheoryRecipe, scale: str) -> list[Part]:
     """The measurements of a scale; the coordinate check is one for each depth."""
     sizes: Sizes = getattr(recipe, scale)
-    one, deep = recipe.at(1), recipe.at(sizes.dichotomy.depth)
-    pairs = {name: (deep.get(name), abc) for name, abc in one.items() if classify(abc).nontrivial}
-    rates = recipe.at(sizes.learning_rates.depth, recipe.transferred)
-    found = [
-        _part(
-            f"coordinate_check_{depth}",
-            sizes.coordinate_check,
-            recipe.at(depth),
-            lambda abcs, s, depth=depth: coordinate_check.table(abcs, depth, s),
-        )
-        for depth in sizes.coordinate_check.depths
+    checks = [_coordinate_check(recipe, depth, sizes.coordinate_check) for depth in sizes.coordinate_check.depths]
+    others = [
+        _dichotomy(recipe, sizes.dichotomy),
+        _plane(sizes.plane),
+        _convergence(sizes.convergence),
+        _learning_rates(recipe, sizes.learning_rates),
     ]
-    return [
-        *found,
-        _part("dichotomy", sizes.dichotomy, pairs, dichotomy.table),
-        _part(
-            "plane", sizes.plane, {}, lambda _, s: plane.table(s.depth, [exact(u) for u in s.updates], exact(s.step))
-        ),
-        _part("convergence", sizes.convergence, {}, lambda _, s: convergence.table(s)),
-        _part("learning_rates", sizes.learning_rates, rates, learning_rates.table),
-    ]
+    return checks + others
 
 
-def _part(
-    name: str, settings: Any, abcs: Mapping[str, Any], table: Callable[[Mapping[str, Any], Any], pd.DataFrame]
-) -> Part:
-    deciding = {
-        "part": name,
-        "settings": asdict(settings),
-        "parametrizations": {n: str(abc) for n, abc in abcs.items()},
-    }
-    return Part(name, deciding, lambda: table(abcs, settings))
+def _coordinate_check(recipe: TheoryRecipe, depth: int, check: coordinate_check.Check) -> Part:
+    abcs = recipe.at(depth)
+    name = f"coordinate_check_{depth}"
+    return Part(name, _deciding(name, check, abcs), lambda: coordinate_check.table(abcs, depth, check))
+
+
+def _dichotomy(recipe: TheoryRecipe, settings: dichotomy.Dichotomy) -> Part:
+    deep = recipe.at(settings.depth)
+    pairs = {name: (deep.get(name), abc) for name, abc in recipe.at(1).items() if classify(abc).nontrivial}
+    return Part("dichotomy", _deciding("dichotomy", settings, pairs), lambda: dichotomy.table(pairs, settings))
+
+
+def _plane(settings: Plane) -> Part:
+    updates, step = [exact(u) for u in settings.updates], exact(settings.step)
+    return Part("plane", _deciding("plane", settings), lambda: plane.table(settings.depth, updates, step))
+
+
+def _convergence(settings: convergence.Convergence) -> Part:
+    return Part("convergence", _deciding("convergence", settings), lambda: convergence.table(settings))
+
+
+def _learning_rates(recipe: TheoryRecipe, settings: learning_rates.LearningRates) -> Part:
+    abcs = recipe.at(settings.depth, recipe.transferred)
+    deciding = _deciding("learning_rates", settings, abcs)
+    return Part("learning_rates", deciding, lambda: learning_rates.table(abcs, settings))
+
+
+def _deciding(part: str, settings: Any, abcs: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the numbers of a part depend on; abcs: by name, what it compares, None where nothing."""
+    parametrizations = {name: str(abc) for name, abc in (abcs or {}).items()}
+    return {"part": part, "settings": asdict(settings), "parametrizations": parametrizations}

@@ -1,19 +1,17 @@
 """Networks of one initial draw in many parametrizations, whose trained weights are never formed.
 
-A layer's weights are n^{-a} (n^{-b} omega - eta n^{-c} sum of outer products): SGD adds one outer product of a derivative and an
-activation for every example of a step. The Gaussians omega serve all parametrizations of a width and seed, and a change of an
-activation is a sum of its own, not the small difference of two large numbers.
+A layer's weights are n^{-a} (n^{-b} omega - eta n^{-c} sum of outer products): SGD adds one outer product of a
+derivative and an activation for every example of a step. The Gaussians omega serve all parametrizations of a width and
+seed, and a change of an activation is a sum of its own, not the small difference of two large numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from infwidth.parametrization import ABC
-
-Loss = Callable[[Tensor], Tensor]
-"""Outputs (B, k) to the derivative of the loss by them."""
+from infwidth.theory.descent import Loss
 
 
 def draw(
@@ -25,7 +23,11 @@ def draw(
 
 
 class Tracked:
-    """A network without biases in an abc-parametrization, and what it has become since its initialisation. linear: identities instead of ReLUs."""
+    """A network without biases in an abc-parametrization, and what it has become since its initialisation.
+
+    linear: identities instead of ReLUs. moved: of each layer, for every step, the derivatives by h (B, n_l) and the
+    activations below (B, n_{l-1}) whose outer products the step has added.
+    """
 
     def __init__(self, omegas: Sequence[Tensor], width: int, abc: ABC, rate: float, linear: bool = False):
         self.omegas, self.depth, self.linear = list(omegas), abc.depth, linear
@@ -33,9 +35,7 @@ class Tracked:
         self.multiplier = [s.multiplier for s in layers]
         self.initial = [s.multiplier * s.init_std for s in layers]
         self.step_size = [s.multiplier**2 * rate * s.learning_rate_scale for s in layers]
-        self.moved: list[list[tuple[Tensor, Tensor]]] = [
-            [] for _ in omegas
-        ]  # (derivatives by h (B, n_l), activations below (B, n_{l-1}))
+        self.moved: list[list[tuple[Tensor, Tensor]]] = [[] for _ in omegas]
 
     def activation(self, h: Tensor) -> Tensor:
         return h if self.linear else torch.relu(h)
@@ -96,8 +96,3 @@ class Tracked:
         for l, derivative, activation in new:
             self.moved[l - 1].append((derivative, activation))
         return f
-
-
-def squared_loss(targets: Tensor) -> Loss:
-    """The derivative of half the mean squared error."""
-    return lambda f: (f - targets) / len(targets)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
-from infwidth.progress import bar
+from infwidth.progress import Bars, bar
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints
 from infwidth.training.clipping import clipped
@@ -140,7 +140,8 @@ class Trainer:
         quiet = not self.config.progress or not self.last_step
         with bar(total=self.last_step, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
             if self.last_step == 0 and not self.best:
-                found = self.model.fit(*self.task.training_set()) if self.model.closed_form else {}
+                watch = Bars(quiet=not self.config.progress)
+                found = self.model.fit(*self.task.training_set(), watch) if self.model.closed_form else {}
                 self._log({**{f"fit/{k}": v for k, v in found.items()}, **self._evaluate()})
                 self.fitted, self.seconds = found, clock()
             while self.step < self.last_step:

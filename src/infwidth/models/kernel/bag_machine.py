@@ -16,7 +16,7 @@ WORN = 1e-6
 
 
 class BagUpdate(Update):
-    """Coefficients for the touched words and outputs; its norm is that of the function-space gradient, as in KernelUpdate."""
+    """Coefficients for the touched words and outputs; its norm is the function-space gradient's, as in KernelUpdate."""
 
     clip_epsilon = 0.0
 
@@ -33,37 +33,39 @@ class BagUpdate(Update):
 class BagKernelMachine(Model):
     """The linear kernel limits on bags of indices: f(x) = kappa A^T x, one row of coefficients A (d, k) for each index.
 
-    Every input is a mean of the same d one-hot vectors, so the expansion of :class:`KernelMachine` has d distinct rows, on
-    which the kernel is kappa times the identity: kappa = sigma_u^2, for the NTK sigma_u^2 + sigma_v^2. With a readout that
-    starts at zero (sigma_v = 0, as in word2vec) the two limits are the same. What is trained is f; the features of an input
-    stay those of the random initial embedding, in which different words are orthogonal.
+    Every input is a mean of the same d one-hot vectors, so the expansion of :class:`KernelMachine` has d distinct
+    rows, on which the kernel is kappa times the identity: kappa = sigma_u^2, for the NTK sigma_u^2 + sigma_v^2.
+    With a readout that starts at zero (sigma_v = 0, as in word2vec) the two limits are the same. What is trained
+    is f; the features of an input stay those of the random initial embedding, in which different words are
+    orthogonal.
     """
 
     def __init__(self, kernel: Kernel, inputs: int, outputs: int, dtype: torch.dtype = torch.float32):
         super().__init__()
         if kernel.activation != "linear" or kernel.sigma_b:
             raise ConfigError(
-                "on bags of indices the kernel limits take the linear kernel without a bias; set model.activation=linear and "
-                "model.sigma_b=0."
+                "on bags of indices the kernel limits take the linear kernel without a bias; set model.activation=linear "
+                "and model.sigma_b=0."
             )
         self.kernel = kernel
         self.register_buffer("A", torch.zeros(inputs, outputs, dtype=dtype))
-        self.register_buffer(
-            "kept", torch.ones(outputs, dtype=dtype)
-        )  # what decay has left of each output's column of A
+        # What decay has left of each output's column of A.
+        self.register_buffer("kept", torch.ones(outputs, dtype=dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.kernel.of_one_hots * (x @ self.A) * self.kept
 
     @torch.no_grad()
-    def linearized(
-        self, bags: Bags, asked: Asked
-    ) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:  # no dense inputs here
+    def linearized(self, bags: Bags, asked: Asked) -> tuple[Tensor, Callable[[Tensor], BagUpdate]]:
+        """As in the contract, of bags only."""
         A = self.A[bags.words[:, None], asked.rows] * self.kept[asked.rows]
         outputs = self.kernel.of_one_hots * asked.among(bags.mean_of(A))
-        return outputs, lambda cotangent: BagUpdate(
-            self.kernel, bags.words, asked.rows, asked.touches, bags.means.transposed_times(asked.over_rows(cotangent))
-        )
+
+        def pullback(cotangent: Tensor) -> BagUpdate:
+            derivative = bags.means.transposed_times(asked.over_rows(cotangent))
+            return BagUpdate(self.kernel, bags.words, asked.rows, asked.touches, derivative)
+
+        return outputs, pullback
 
     @torch.no_grad()
     def apply_update(self, update: BagUpdate, rate: float, decay: float = 0.0) -> None:

@@ -1,11 +1,14 @@
 """NNGP and NTK of deep ReLU networks in PiLim's conventions, tile by tile.
 
-    S^0 = X Yᵀ / d,   Lam^l = sigma_w^2 S^{l-1} + sigma_b^2,   S^l = E relu relu under Lam^l,   D^l = E step step under Lam^l
-    NNGP = S^L
-    NTK  = sum_{l=1}^{L+1} (lam_l S^{l-1} + lam_l^bias) prod_{k=l}^{L} sigma_w^2 D^k
+    S^0   = X Yᵀ / d
+    Lam^l = sigma_w^2 S^{l-1} + sigma_b^2
+    S^l   = E relu relu under Lam^l,   D^l = E step step under Lam^l
+    NNGP  = S^L
+    NTK   = sum_{l=1}^{L+1} (lam_l S^{l-1} + lam_l^bias) prod_{k=l}^{L} sigma_w^2 D^k
 
-lam are multipliers of the learning rate, layer by layer. The authors' program takes 2 V' at the correlation of S^k for D^k, after the
-nonlinearity and without a factor 1/2; ``published`` reproduces it, and the published NTK accuracies with it. It is not the NTK.
+lam are multipliers of the learning rate, layer by layer. The authors' program takes 2 V' at the correlation of S^k
+for D^k, after the nonlinearity and without a factor 1/2; ``published`` reproduces it, and the published NTK
+accuracies with it. It is not the NTK.
 """
 
 import math
@@ -17,9 +20,17 @@ from torch import Tensor
 from infwidth.gaussian import TWO_PI, relu_v_step_v_root, step_v
 
 
+def _inverse(scale: Tensor) -> Tensor:
+    """1 / scale; 0 for the input that is 0 and has no bias, whose correlations are then 0."""
+    return torch.where(scale > 0, 1 / scale, 0)
+
+
 @dataclass(frozen=True)
 class DeepKernel:
-    """depth L; sigma_w^2, sigma_b^2; tangent: NTK instead of NNGP; weights, biases: lam_1..lam_{L+1}, ones where they are empty."""
+    """depth L; sigma_w^2, sigma_b^2; tangent: NTK instead of NNGP; published: see above.
+
+    weights, biases: lam_1..lam_{L+1} and lam_1^bias..lam_{L+1}^bias, ones where they are empty.
+    """
 
     depth: int
     sigma_w2: float = 1.0
@@ -44,42 +55,55 @@ class DeepKernel:
         rows = x * (self.sigma_w2 / x.shape[-1]) ** 0.5
         if self.sigma_b2:
             rows = torch.cat([rows, rows.new_full((*x.shape[:-1], 1), self.sigma_b2**0.5)], dim=-1)
-        return rows * torch.where(scales[0] > 0, 1 / scales[0], 0)[..., None], scales
+        return rows * _inverse(scales[0])[..., None], scales
 
     @torch.no_grad()
     def tile(self, c: Tensor, scales_x: list[Tensor], scales_y: list[Tensor]) -> Tensor:
         """The kernel (..., n, m) from the correlations under Lam^1 and the scales of the rows and columns.
 
-        From layer to layer only correlations are kept where there is no bias: those under Lam^{l+1} are then 2 V of those under Lam^l.
+        From layer to layer only correlations are kept, which without a bias need no scales. Nothing is allocated
+        that can be computed in place: a tile is to stay in the cache.
         """
-        lam, lam_bias = self.weights or (1.0,) * (self.depth + 1), self.biases or (1.0,) * (self.depth + 1)
-        theta = None
-        for l in range(self.depth):
-            outer = (
-                scales_x[l][..., None] * scales_y[l][..., None, :]
-                if self.tangent or self.sigma_b2 or l == self.depth - 1
-                else None
-            )
-            if (
-                self.tangent and l == 0
-            ):  # lam_1 S^0 + lam_1^bias, of which Lam^1 = sigma_w^2 S^0 + sigma_b^2 holds the first
-                theta = torch.mul(c, outer).sub_(self.sigma_b2).mul_(lam[0] / self.sigma_w2).add_(lam_bias[0])
+        theta = outer = None
+        for l in range(1, self.depth + 1):
+            if self.tangent or self.sigma_b2 or l == self.depth:
+                outer = scales_x[l - 1][..., None] * scales_y[l - 1][..., None, :]
+            if self.tangent and l == 1:
+                theta = self._tangent_of_first_layer(c, outer)
             value, step, _ = relu_v_step_v_root(c)
-            last = l == self.depth - 1
             if self.tangent:
-                derivative, scale = (step_v(value / math.pi), 2.0) if self.published else (step, 1 / TWO_PI)
-                theta.mul_(derivative.mul_(scale * self.sigma_w2)).addcmul_(value, outer, value=lam[l + 1] / TWO_PI)
-                if lam_bias[l + 1]:
-                    theta.add_(lam_bias[l + 1])
-            if last:
-                return theta if self.tangent else value.mul_(outer.div_(TWO_PI))
-            if self.sigma_b2:
-                below = value.mul_(outer).mul_(self.sigma_w2 / TWO_PI).add_(self.sigma_b2)
-                inverse_x, inverse_y = (torch.where(s[l + 1] > 0, 1 / s[l + 1], 0) for s in (scales_x, scales_y))
-                c = below.mul_(inverse_x[..., None]).mul_(inverse_y[..., None, :])
-            else:
-                c = value.mul_(2 / TWO_PI)
-        raise AssertionError("a kernel has at least one layer")
+                self._tangent_through(theta, l, value, step, outer)
+            if l < self.depth:
+                c = self._correlations_above(value, outer, scales_x[l], scales_y[l])
+        return theta if self.tangent else value.mul_(outer.div_(TWO_PI))
+
+    def _rates(self, l: int) -> tuple[float, float]:
+        """lam_l and lam_l^bias, of layer l = 1..L+1."""
+        return (self.weights[l - 1] if self.weights else 1.0), (self.biases[l - 1] if self.biases else 1.0)
+
+    def _tangent_of_first_layer(self, c: Tensor, outer: Tensor) -> Tensor:
+        """lam_1 S^0 + lam_1^bias, where outer c = Lam^1 = sigma_w^2 S^0 + sigma_b^2."""
+        weight_rate, bias_rate = self._rates(1)
+        return torch.mul(c, outer).sub_(self.sigma_b2).mul_(weight_rate / self.sigma_w2).add_(bias_rate)
+
+    def _tangent_through(self, theta: Tensor, l: int, value: Tensor, step: Tensor, outer: Tensor) -> None:
+        """theta <- theta sigma_w^2 D^l + lam_{l+1} S^l + lam_{l+1}^bias, in place; step is overwritten.
+
+        value, step: 2 pi V and 2 pi V' of the correlations under Lam^l, so that S^l = outer V.
+        """
+        weight_rate, bias_rate = self._rates(l + 1)
+        derivative, factor = (step_v(value / math.pi), 2.0) if self.published else (step, 1 / TWO_PI)
+        theta.mul_(derivative.mul_(factor * self.sigma_w2))
+        theta.addcmul_(value, outer, value=weight_rate / TWO_PI)
+        if bias_rate:
+            theta.add_(bias_rate)
+
+    def _correlations_above(self, value: Tensor, outer: Tensor | None, scale_x: Tensor, scale_y: Tensor) -> Tensor:
+        """The correlations under Lam^{l+1}, in place of value = 2 pi V of those under Lam^l; scales: of Lam^{l+1}."""
+        if not self.sigma_b2:
+            return value.mul_(2 / TWO_PI)  # V(1) = 1/2, whatever the scales
+        covariance = value.mul_(outer).mul_(self.sigma_w2 / TWO_PI).add_(self.sigma_b2)
+        return covariance.mul_(_inverse(scale_x)[..., None]).mul_(_inverse(scale_y)[..., None, :])
 
     def for_clipping(self) -> "DeepKernel":
         """The kernel by which the norm of a gradient in function space is taken: this one."""

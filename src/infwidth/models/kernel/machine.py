@@ -61,7 +61,9 @@ class KernelMachine(Model):
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Coordinates in which inner products are the hidden layer's kernel, exactly: their PCA is the kernel PCA of the limit.
+        """Coordinates in which inner products are the hidden layer's kernel, exactly.
+
+        Their PCA is the kernel PCA of the limit.
 
         These features never move. The hidden kernel is the NNGP's, whichever of the two kernels trains f.
         """

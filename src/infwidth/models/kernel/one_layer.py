@@ -14,18 +14,30 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from infwidth.errors import ConfigError
 from infwidth.gaussian import TWO_PI, relu_v_step_v_root
+
+ACTIVATIONS = ("linear", "relu")
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """K(x, x') of the module docstring. tangent: NTK instead of NNGP; activation: 'relu' or 'linear'."""
+    """K(x, x') of the module docstring. tangent: NTK instead of NNGP; activation: one of ACTIVATIONS.
+
+    Raises ConfigError for another activation.
+    """
 
     activation: str
     tangent: bool
     sigma_u: float
     sigma_v: float
     sigma_b: float
+
+    def __post_init__(self):
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"a kernel of the activation {self.activation!r} is not known; choose one of: {', '.join(ACTIVATIONS)}."
+            )
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         """Kernel matrix (..., N, M) of inputs x (..., N, d) and y (..., M, d)."""

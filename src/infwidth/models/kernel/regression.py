@@ -1,4 +1,7 @@
-"""The NNGP and NTK limits of deep networks in closed form: kernel ridge regression on one-hot targets minus 1/2 (PiLim section 4)."""
+"""The NNGP and NTK limits of deep networks in closed form (PiLim section 4).
+
+Kernel ridge regression on one-hot targets minus 1/2.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +13,7 @@ from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.updates import Update
-from infwidth.progress import bar
+from infwidth.models.watch import NOBODY, Watch
 
 
 class KernelRegression(Model):
@@ -19,54 +22,52 @@ class KernelRegression(Model):
     closed_form = True
 
     def __init__(
-        self, kernel: DeepKernel, regularisers: Sequence[float], choose_on: int | None, inputs: int, outputs: int, dtype: torch.dtype = torch.float32,
-        block: int = ridge.BLOCK, tile: int = ridge.TILE,
-    ):  # fmt: skip
+        self,
+        kernel: DeepKernel,
+        regularisers: Sequence[float],
+        choose_on: int | None,
+        inputs: int,
+        outputs: int,
+        dtype: torch.dtype = torch.float32,
+        block: int = ridge.BLOCK,
+        tile: int = ridge.TILE,
+    ):
         super().__init__()
-        self.kernel, self.regularisers, self.choose_on, self.outputs, self.block, self.tile = (
-            kernel,
-            tuple(regularisers),
-            choose_on,
-            outputs,
-            block,
-            tile,
-        )
+        self.kernel, self.outputs = kernel, outputs
+        self.regularisers, self.choose_on = tuple(regularisers), choose_on
+        self.block, self.tile = block, tile
         self.register_buffer("X", torch.zeros(0, inputs, dtype=dtype))
         self.register_buffer("a", torch.zeros(0, outputs, dtype=dtype))
 
-    def fit(self, x: Tensor, labels: Tensor) -> dict[str, float]:
+    def fit(self, x: Tensor, labels: Tensor, watch: Watch = NOBODY) -> dict[str, float]:
         """Fit to inputs x (n, d) and labels (n,). Needs one n x n array and nothing else of that size.
 
-        Returns the regulariser and, where several were tried, its accuracy in per cent on the images that were held out. Raises
-        ConfigError if a regulariser leaves the matrix indefinite.
+        Returns the regulariser and, where several were tried, its accuracy in per cent on the images that were
+        held out. Raises ConfigError if a regulariser leaves the matrix indefinite.
         """
         if len(self.regularisers) == 1:
-            self._fit(x, labels, self.regularisers[0])
+            self._fit(x, labels, self.regularisers[0], watch)
             return {"regulariser": self.regularisers[0]}
         n = min(self.choose_on or len(x), len(x))
         kept, scores = n - n // 10, {}
         for regulariser in self.regularisers:
-            self._fit(x[:kept], labels[:kept], regulariser)
+            self._fit(x[:kept], labels[:kept], regulariser, watch)
             scores[regulariser] = 100 * (self(x[kept:n]).argmax(1) == labels[kept:n]).double().mean().item()
         best = max(scores, key=scores.get)
-        print(
-            "regulariser "
-            + ", ".join(f"{r:g}: {score:.2f} %" for r, score in scores.items())
-            + f" on {n - kept} held-out of {n} images; {best:g} is taken",
-            flush=True,
-        )
-        self._fit(x, labels, best)
+        tried = ", ".join(f"{r:g}: {score:.2f} %" for r, score in scores.items())
+        watch.say(f"regulariser {tried} on {n - kept} held-out of {n} images; {best:g} is taken")
+        self._fit(x, labels, best, watch)
         return {"regulariser": best, "regulariser_accuracy": scores[best]}
 
     @torch.no_grad()
-    def _fit(self, x: Tensor, labels: Tensor, regulariser: float) -> None:
+    def _fit(self, x: Tensor, labels: Tensor, regulariser: float, watch: Watch) -> None:
         targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
-        K = self._matrix(x)
-        with bar(total=len(x) ** 3 // 3, desc="factorisation", unit="FLOP", unit_scale=True) as done:
-            diagonal = ridge.factorise(K, regulariser, self.block, done.update)
+        K = self._matrix(x, watch)
+        with watch.stage("factorisation", len(x) ** 3 // 3, "FLOP") as done:
+            diagonal = ridge.factorise(K, regulariser, self.block, done)
         self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
 
-    def _matrix(self, x: Tensor) -> Tensor:
+    def _matrix(self, x: Tensor, watch: Watch) -> Tensor:
         """K(x, x); what it is made from is given up with this function's end."""
         n = len(x)
         rows, scales = self.kernel.prepared(x)
@@ -74,8 +75,8 @@ class KernelRegression(Model):
         def tile(i: slice, j: slice) -> Tensor:
             return self.kernel.tile(rows[i] @ rows[j].mT, [s[i] for s in scales], [s[j] for s in scales])
 
-        with bar(total=n * (n + 1) // 2, desc="kernel matrix", unit="entry", unit_scale=True) as done:
-            return ridge.matrix(tile, n, x, self.tile, done.update)
+        with watch.stage("kernel matrix", n * (n + 1) // 2, "entry") as done:
+            return ridge.matrix(tile, n, x, self.tile, done)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ ADAPTS = frozenset(itertools.product(("all", "readout", "hidden"), ("first", "se
 
 
 class AdaptedMLP(Adapted):
-    """One copy per episode of the parameters that adapt, the others are shared. Where the readout alone adapts, AdaptedReadout needs no copy.
+    """One copy per episode of the parameters that adapt, the others are shared.
 
-    Adaptation takes no notice of the layers' multipliers of the learning rate.
+    Adaptation takes no notice of the layers' multipliers of the learning rate. Where the readout alone adapts,
+    AdaptedReadout needs no copy.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class AdaptedMLP(Adapted):
         self.net, self.second_order = net, second_order
         self.base = {name: p.detach().requires_grad_() for name, p in net.named_parameters()}
         hidden, readout = ADAPTING[which]
-        names = [n for n in self.base if (readout if int(n[1:]) == net.depth + 1 else hidden)]
+        names = [n for n in self.base if (readout if net.is_readout(n) else hidden)]
         with torch.enable_grad():
             self.p = {name: p.expand(len(support), *p.shape) if name in names else p for name, p in self.base.items()}
             for _ in range(steps):

@@ -1,10 +1,13 @@
-"""Finite multilayer perceptrons of any depth: in any abc-parametrization (TP4 section 2), with PiLim's multipliers and projections.
+"""Finite multilayer perceptrons of any depth, in any abc-parametrization (TP4 section 2).
+
+With PiLim's multipliers and projections:
 
     h^l = m_l W^l x^{l-1} + c_l b^l,   x^0 = x,   x^l = phi(h^l),   f = m_{L+1} W^{L+1} x^L + c_{L+1} b^{L+1}
 
-Stored are the trained w^l of the parametrization shifted to c = 0 (the shift symmetry leaves every f_t unchanged), so the learning
-rate, the clip threshold and the adaptation rate need no power of the width. A hidden layer's bias is a weight from a constant input
-of one: it takes the power of the width that the first layer has, and starts at 0; the readout's takes none.
+Stored are the trained w^l of the parametrization shifted to c = 0 (the shift symmetry leaves every f_t unchanged),
+so the learning rate, the clip threshold and the adaptation rate need no power of the width. A hidden layer's bias
+is a weight from a constant input of one: it takes the power of the width that the first layer has, and starts at
+0; the readout's takes none.
 
 A projection replaces the gradients of a hidden layer's weights and biases by their part in a subspace of its neurons.
 """
@@ -14,6 +17,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from infwidth.errors import ConfigError
 from infwidth.models.contract import Adapted, Cotangent, Model
 from infwidth.models.mlp.adapted import AdaptedMLP
 from infwidth.models.mlp.multipliers import Multipliers
@@ -26,14 +30,20 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tens
 }
 """phi, and its derivative as a function of phi's value."""
 
-
 Parameters = dict[str, Tensor]
+"""By name: 'w1' and 'b1' of the first layer, and so on."""
+
+
+def layer_of(name: str) -> int:
+    """The layer l = 1..L+1 that a parameter belongs to."""
+    return int(name[1:])
 
 
 class MLP(Model):
     """weights w^1..w^{L+1}, w^l (n_l, n_{l-1}); biases b^1..b^{L+1}, None where there is none; multipliers as above.
 
-    spans: for layers 1..L matrices (n_l, r) whose columns span what gradients are projected to; none with r >= n_l, nor an empty sequence, changes anything.
+    spans: for layers 1..L matrices (n_l, r) whose columns span what gradients are projected to; with r >= n_l, or
+    without any, nothing is projected.
     """
 
     def __init__(
@@ -45,7 +55,10 @@ class MLP(Model):
         spans: Sequence[Tensor] = (),
     ):
         super().__init__()
-        self.depth, self.multipliers, (self.phi, self.dphi) = len(weights) - 1, multipliers, ACTIVATIONS[activation]
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"the activation {activation!r} is not known; choose one of: {', '.join(ACTIVATIONS)}.")
+        self.depth, self.multipliers = len(weights) - 1, multipliers
+        self.phi, self.dphi = ACTIVATIONS[activation]
         for l, (w, b) in enumerate(zip(weights, biases, strict=True), start=1):
             self.register_parameter(f"w{l}", nn.Parameter(w))
             if b is not None:
@@ -61,7 +74,8 @@ class MLP(Model):
         return h + c * p[f"b{l}"].unsqueeze(-2) if f"b{l}" in p else h
 
     def hidden(self, x: Tensor, p: Parameters) -> Tensor:
-        """x^L (..., n). A parameter is shared, or has a leading episode dimension that x (episodes, examples, d) then shares."""
+        """x^L (..., n). A parameter is shared, or has an episode dimension first, as x (episodes, examples, d) has
+        then."""
         for l in range(1, self.depth + 1):
             x = self.phi(self._layer(l, x, p))
         return x
@@ -101,25 +115,42 @@ class MLP(Model):
 
     def update(self, gradients: Parameters) -> DenseUpdate:
         """The update of the gradients of all parameters: projected, those of a frozen readout left out."""
-        last = (f"w{self.depth + 1}", f"b{self.depth + 1}") if self.multipliers.frozen_readout else ()
-        return DenseUpdate({name: self.projected(name, g) for name, g in gradients.items() if name not in last})
+        frozen = self.multipliers.frozen_readout
+        kept = {name: g for name, g in gradients.items() if not (frozen and self.is_readout(name))}
+        return DenseUpdate({name: self.projected(name, g) for name, g in kept.items()})
+
+    def is_readout(self, name: str) -> bool:
+        """Whether a parameter is the readout's."""
+        return layer_of(name) == self.depth + 1
 
     def projected(self, name: str, g: Tensor) -> Tensor:
         """A parameter's gradient, or one for each episode, in the span that training stays in."""
-        Q = getattr(self, f"Q{name[1:]}", None)
-        if Q is None:
-            return g
-        return torch.matmul(Q, torch.matmul(Q.mT, g)) if name[0] == "w" else torch.matmul(torch.matmul(g, Q), Q.mT)
+        l = layer_of(name)
+        if name == f"w{l}":  # its rows belong to the neurons
+            Q = self._basis(l)
+            return g if Q is None else torch.matmul(Q, torch.matmul(Q.mT, g))
+        return self._in_span(l, g)
+
+    def _basis(self, l: int) -> Tensor | None:
+        """Q (n_l, r), orthonormal; None where gradients of layer l are not projected."""
+        return getattr(self, f"Q{l}", None)
+
+    def _in_span(self, l: int, g: Tensor) -> Tensor:
+        """g (..., n_l) in the span that layer l stays in."""
+        Q = self._basis(l)
+        return g if Q is None else torch.matmul(torch.matmul(g, Q), Q.mT)
 
     @torch.no_grad()
     def apply_update(self, update: DenseUpdate, rate: float, decay: float = 0.0) -> None:
         c = self.multipliers
         for name, p in self.named_parameters():
-            if name in update.gradients:
-                multiplier = (c.weight_rates if name[0] == "w" else c.bias_rates)[int(name[1:]) - 1]
-                if decay:
-                    p.mul_(1 - rate * decay * (multiplier if c.decay_follows else 1.0))
-                update.apply_to([(name, p)], rate * multiplier, 0.0)
+            if name not in update.gradients:  # a frozen readout
+                continue
+            rates = c.weight_rates if name.startswith("w") else c.bias_rates
+            multiplier = rates[layer_of(name) - 1]
+            if decay:
+                p.mul_(1 - rate * decay * (multiplier if c.decay_follows else 1.0))
+            update.apply_to([(name, p)], rate * multiplier, 0.0)
 
     def adapted(
         self,
@@ -154,8 +185,9 @@ class MLP(Model):
         return self._layer(self.depth + 1, features, dict(self.named_parameters()) | parameters)
 
     def readout_parameters(self) -> Parameters:
-        last = () if self.multipliers.frozen_readout else (f"w{self.depth + 1}", f"b{self.depth + 1}")
-        return {name: p for name, p in self.named_parameters() if name in last}
+        if self.multipliers.frozen_readout:
+            return {}
+        return {name: p for name, p in self.named_parameters() if self.is_readout(name)}
 
     def readout_kernel(self, features: Tensor, others: Tensor) -> Tensor:
         return self.multipliers.weights[-1] ** 2 * torch.matmul(features, others.mT)
@@ -176,13 +208,14 @@ class MLP(Model):
 
         Projecting the gradient of h is projecting the gradients of weights and biases, at the price of the batch.
         """
-        gradients, c, at_x = {}, self.multipliers, at_features
+        gradients, at_x = {}, at_features
         for l in range(self.depth, 0, -1):
-            at_h, Q = at_x * self.dphi(activations[l]), getattr(self, f"Q{l}", None)
-            mine = at_h if Q is None else (at_h @ Q) @ Q.mT
-            gradients[f"w{l}"] = c.weights[l - 1] * mine.mT @ activations[l - 1]
+            m, c = self.multipliers.weights[l - 1], self.multipliers.biases[l - 1]
+            at_h = at_x * self.dphi(activations[l])
+            projected = self._in_span(l, at_h)
+            gradients[f"w{l}"] = m * projected.mT @ activations[l - 1]
             if hasattr(self, f"b{l}"):
-                gradients[f"b{l}"] = c.biases[l - 1] * mine.sum(0)
+                gradients[f"b{l}"] = c * projected.sum(0)
             if l > 1:
-                at_x = c.weights[l - 1] * at_h @ getattr(self, f"w{l}")
+                at_x = m * at_h @ getattr(self, f"w{l}")
         return gradients

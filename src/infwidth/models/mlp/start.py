@@ -24,8 +24,8 @@ def finite(
 ) -> MLP:
     """A width-n network of ``abc.depth`` hidden layers: w^l ~ sigmas[l-1] N(0, (n / base_width)^{-2 b_l}), biases zero.
 
-    At the base width all parametrizations are the same network: sigmas, factors and rates are meant there. Raises ConfigError if
-    sigmas are not one for each layer.
+    At the base width all parametrizations are the same network: sigmas, factors and rates are meant there. Raises
+    ConfigError if sigmas are not one for each layer.
     """
     if len(sigmas) != abc.depth + 1:
         raise ConfigError(f"there are {len(sigmas)} standard deviations for {abc.depth + 1} weight layers.")
