@@ -46,6 +46,9 @@ class FamilyConfig(Protocol):
 
     def offers(self) -> Offers: ...
 
+    def shortened(self) -> dict[str, Any]:
+        """Dotted keys of a much shorter run that takes every path of a whole one, by which a run is replayed."""
+
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others: they are no part of a run's id."""
 

@@ -1,7 +1,7 @@
 """model=finite: a network of finite width, linear with one hidden layer or a multilayer perceptron."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -80,6 +80,10 @@ class FiniteConfig:
 
     def offers(self) -> Offers:
         return Offers(bags=True, adapts=LINEAR_ADAPTS) if self.linear else Offers(adapts=ADAPTS)
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a much shorter run that takes every path of a whole one: as they are."""
+        return {}
 
     def idle(self) -> tuple[str, ...]:
         return ("sigma_hidden",) if self.depth == 1 else ("change_of_basis",)

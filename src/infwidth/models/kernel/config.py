@@ -1,7 +1,7 @@
 """What conf/model/nngp_limit.yaml and ntk_limit.yaml share."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -86,6 +86,10 @@ class KernelConfig:
             return Offers(closed_form=True)
         bags = not self.pilim and self.activation == "linear" and self.sigma_b == 0
         return Offers(bags=bags, adapts=frozenset({("all", "first")}))
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a much shorter run that takes every path of a whole one: as they are."""
+        return {}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others."""

@@ -1,7 +1,7 @@
 """What conf/model/pi_limit.yaml and pi_net.yaml share."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -40,6 +40,10 @@ class PiConfig:
 
     def check(self, abc: ABC) -> None:
         """The pi-limit has no parametrization to choose: every combination of its keys has a meaning."""
+
+    def shortened(self) -> dict[str, Any]:
+        """Keys of a much shorter run that takes every path of a whole one: as they are."""
+        return {}
 
     def idle(self) -> tuple[str, ...]:
         return ()
