@@ -119,7 +119,7 @@ def test_the_joblib_launcher_runs_the_same_jobs(tmp_path):
         "trainer.threads=1",
         folder=tmp_path / "a",
     )
-    summaries = [json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/maml_omniglot").glob("*/summary.json")]
+    summaries = [json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/own_maml_omniglot").glob("*/summary.json")]
     assert len(summaries) == 4 and all(s["status"] == "finished" for s in summaries)
     alone = train.run(small(tmp_path / "b", "model.width=16", "seed=1", "trainer.threads=1"))
     assert next(s for s in summaries if s["id"] == alone["id"])["metrics"] == alone["metrics"]
