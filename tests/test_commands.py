@@ -7,8 +7,8 @@ import pytest
 
 from infwidth import train
 from infwidth.errors import ConfigError
-from infwidth.reporting.experiment import read_recipe
 from infwidth.runs.compose import composed
+from infwidth.runs.plan import read_recipe
 from tests.commands import command
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
@@ -30,7 +30,7 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
 
 def test_rows_recipes_and_paper_numbers_name_the_same_rows():
     for folder in (p.parent for p in (REPOSITORY / "experiments").glob("*/paper.csv")):
-        recipe = read_recipe(folder)
+        recipe = read_recipe(folder.name)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
         for part in (

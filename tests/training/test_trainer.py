@@ -62,7 +62,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
 
 def test_a_finished_run_is_skipped_and_force_repeats_it(tmp_path, capsys):
     first = train.run(small(tmp_path))
-    again = train.run(small(tmp_path, "trainer.threads=1", "name=maml_omniglot", "model.sigma_u=1", "trainer.decay=0"))
+    again = train.run(small(tmp_path, "trainer.threads=1", "name=own_maml_omniglot", "model.sigma_u=1", "trainer.decay=0"))
     assert again == first and "already finished" in capsys.readouterr().out
     repeated = train.run(small(tmp_path, "force=true"))
     assert repeated["metrics"] == first["metrics"] and repeated["provenance"]["ended"] >= first["provenance"]["ended"]
