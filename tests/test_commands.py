@@ -7,8 +7,8 @@ import pytest
 
 from infwidth import train
 from infwidth.errors import ConfigError
-from infwidth.reporting.experiment import read_recipe
 from infwidth.runs.compose import composed
+from infwidth.runs.plan import read_recipe
 from tests.commands import command
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
@@ -28,23 +28,9 @@ def test_every_published_row_runs_at_demo_scale(row, tmp_path):
     assert summary["status"] == "finished" and 0 <= summary["metrics"]["test/accuracy"] <= 100
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_published_rows_compose_at_every_scale(row):
-    for scale in ("demo", "cpu", "paper"):
-        config = composed("train", [f"experiment={row}", f"scale={scale}"])
-        names = {
-            "maml": ("glyphs", "omniglot", "omniglot"),
-            "word2vec": ("planted_corpus", "text8_or_simple8", "text8"),
-            "cifar10": ("digits", "cifar10", "cifar10"),
-            "maml_pi": ("glyphs", "omniglot", "omniglot"),
-        }[row.split("/")[0]]
-        assert config["data"]["name"] == dict(zip(("demo", "cpu", "paper"), names, strict=True))[scale]
-        assert config["paths"]["results"] == ("results/demo" if scale == "demo" else "results")
-
-
 def test_rows_recipes_and_paper_numbers_name_the_same_rows():
     for folder in (p.parent for p in (REPOSITORY / "experiments").glob("*/paper.csv")):
-        recipe = read_recipe(folder)
+        recipe = read_recipe(folder.name)
         assert {f"{folder.name}/{r}" for r in recipe.rows} == {r for r in ROWS if r.startswith(f"{folder.name}/")}
         assert set(pd.read_csv(folder / "paper.csv").row) == set(recipe.rows)
         for part in (
@@ -119,7 +105,9 @@ def test_the_joblib_launcher_runs_the_same_jobs(tmp_path):
         "trainer.threads=1",
         folder=tmp_path / "a",
     )
-    summaries = [json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/maml_omniglot").glob("*/summary.json")]
+    summaries = [
+        json.loads(p.read_text()) for p in (tmp_path / "a/results/runs/own_maml_omniglot").glob("*/summary.json")
+    ]
     assert len(summaries) == 4 and all(s["status"] == "finished" for s in summaries)
     alone = train.run(small(tmp_path / "b", "model.width=16", "seed=1", "trainer.threads=1"))
     assert next(s for s in summaries if s["id"] == alone["id"])["metrics"] == alone["metrics"]

@@ -137,7 +137,7 @@ def test_kernel_regression_is_fitted_once_and_its_regulariser_is_in_the_summary(
     assert metrics["test/accuracy"] > 70 and metrics["fit/regulariser"] in (1e-4, 1e-2) and summary["steps"] == 0
     rows = [
         json.loads(line)
-        for line in (tmp_path / "results/runs/cifar10" / summary["id"] / "metrics.jsonl").read_text().splitlines()
+        for line in (tmp_path / "results/runs/own_cifar10" / summary["id"] / "metrics.jsonl").read_text().splitlines()
     ]
     assert (
         rows[0]["fit/regulariser"] == metrics["fit/regulariser"]
@@ -163,7 +163,7 @@ def test_the_pi_limit_learns_and_its_arrays_grow_as_predicted(tmp_path, capsys):
 
 def test_selection_on_the_test_is_what_the_paper_does(tmp_path):
     summary = train.run(small(tmp_path, "task=cifar10", "model=pi_limit", "trainer.selection=paper"))
-    folder = tmp_path / "results/runs/cifar10" / summary["id"]
+    folder = tmp_path / "results/runs/own_cifar10" / summary["id"]
     watched = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert summary["metrics"]["test/accuracy"] == max(row.get("validation/accuracy", 0) for row in watched)
 
@@ -231,7 +231,7 @@ def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():
 def test_networks_are_drawn_from_a_trained_pi_limit(tmp_path):
     """Wide ones predict as it does; all of them have learned without being trained themselves."""
     limit = train.run(small(tmp_path, "task=cifar10", "model=pi_limit", "task.subset=400", "trainer.epochs=4"))
-    path = tmp_path / "results/runs/cifar10" / limit["id"] / "checkpoints/best.safetensors"
+    path = tmp_path / "results/runs/own_cifar10" / limit["id"] / "checkpoints/best.safetensors"
     options = [
         "task=cifar10",
         "model=pi_net",

@@ -125,7 +125,7 @@ def test_a_run_stops_at_a_stated_epoch_of_its_schedule_and_keeps_what_evaluation
         small(tmp_path / "b", "task=word2vec", "trainer.epochs=3", "trainer.stop_epoch=2", "trainer.checkpoint_every=0")
     )
     rows = {
-        p: (tmp_path / p / "results/runs/word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines()
+        p: (tmp_path / p / "results/runs/own_word2vec" / s["id"] / "metrics.jsonl").read_text().splitlines()
         for p, s in (("a", whole), ("b", part))
     }
     strip = lambda line: line.rsplit(', "seconds"', 1)[0]
@@ -134,7 +134,7 @@ def test_a_run_stops_at_a_stated_epoch_of_its_schedule_and_keeps_what_evaluation
         and len(rows["b"]) == 3
         and part["best_epoch"] == 2
     )
-    folder = tmp_path / "b/results/runs/word2vec" / part["id"]
+    folder = tmp_path / "b/results/runs/own_word2vec" / part["id"]
     assert (
         list((folder / "checkpoints").iterdir()) == []
         and (folder / "evidence.npz").exists()
@@ -163,7 +163,7 @@ def test_a_state_by_columns_is_saved_without_a_copy_and_taken_over():
 def test_word_vectors_can_be_had_of_a_finished_run(tmp_path, capsys):
     options = ["task=word2vec", "model=mu_limit", "trainer.epochs=1", "task.embedding_rank=6"]
     summary = train.run(small(tmp_path, *options))
-    path = tmp_path / "results/runs/word2vec" / summary["id"] / "embeddings.txt"
+    path = tmp_path / "results/runs/own_word2vec" / summary["id"] / "embeddings.txt"
     assert not path.exists() and train.run(small(tmp_path, *options, "task.embeddings=text")) == summary
     assert "written from the run's checkpoint" in capsys.readouterr().out
     kept = path.read_text()
@@ -190,7 +190,7 @@ def test_what_it_will_take_is_said_before(tmp_path, capsys):
     assert capsys.readouterr().out.startswith(
         "predicted: 0.00 GB of parameters, about 0.0 min of training for 240 steps"
     )
-    state = load_file(tmp_path / "results/runs/word2vec" / summary["id"] / "checkpoints/best.safetensors")
+    state = load_file(tmp_path / "results/runs/own_word2vec" / summary["id"] / "checkpoints/best.safetensors")
     assert summary["predicted"]["parameter_bytes"] == sum(t.numel() * t.element_size() for t in state.values())
 
 
@@ -211,7 +211,7 @@ def test_gensim_reads_the_word_vectors(form, model, tmp_path):
             "model.width=20" if not rank else "seed=0",
         )
     )
-    folder = tmp_path / "results/runs/word2vec" / summary["id"]
+    folder = tmp_path / "results/runs/own_word2vec" / summary["id"]
     path = folder / {"text": "embeddings.txt", "binary": "embeddings.bin"}[form]
     vectors = KeyedVectors.load_word2vec_format(str(path), binary=form == "binary")
     columns = load_file(folder / "checkpoints/best.safetensors")["columns"]

@@ -62,7 +62,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
 
 def test_a_finished_run_is_skipped_and_force_repeats_it(tmp_path, capsys):
     first = train.run(small(tmp_path))
-    again = train.run(small(tmp_path, "trainer.threads=1", "name=maml_omniglot", "model.sigma_u=1", "trainer.decay=0"))
+    again = train.run(small(tmp_path, "trainer.threads=1", "name=own_maml_omniglot", "model.sigma_u=1", "trainer.decay=0"))
     assert again == first and "already finished" in capsys.readouterr().out
     repeated = train.run(small(tmp_path, "force=true"))
     assert repeated["metrics"] == first["metrics"] and repeated["provenance"]["ended"] >= first["provenance"]["ended"]
@@ -146,7 +146,7 @@ def test_ctrl_c_saves_in_the_middle_of_an_epoch_and_says_how_to_resume(tmp_path,
         m.setattr(Trainer, "_one_step", interrupted)
         with pytest.raises(Interrupted, match="Run the same command again to resume"):
             train.run(small(tmp_path / "b"))
-    folder = next((tmp_path / "b/results/runs/maml_omniglot").iterdir())
+    folder = next((tmp_path / "b/results/runs/own_maml_omniglot").iterdir())
     assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
     assert checkpoints.load(folder / "checkpoints/last.safetensors")[1]["step"] == 10
     resumed = train.run(small(tmp_path / "b"))
@@ -169,7 +169,7 @@ def test_a_torn_checkpoint_is_refused_and_the_one_before_it_used(tmp_path, monke
         m.setattr(Trainer, "_one_step", killed)
         with pytest.raises(Stop):
             train.run(small(tmp_path / "b", "trainer.checkpoint_every=1"))
-    folder = next((tmp_path / "b/results/runs/maml_omniglot").iterdir())
+    folder = next((tmp_path / "b/results/runs/own_maml_omniglot").iterdir())
     last = folder / "checkpoints/last.safetensors"
     last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
     resumed = train.run(small(tmp_path / "b", "trainer.checkpoint_every=1"))
@@ -193,14 +193,14 @@ def test_kill_9_of_the_real_command(tmp_path):
 
     subprocess.run(command("a"), cwd=REPOSITORY, check=True, capture_output=True)
     process = subprocess.Popen(command("b"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    runs = tmp_path / "b" / "runs" / "maml_omniglot"
+    runs = tmp_path / "b" / "runs" / "own_maml_omniglot"
     deadline = time.monotonic() + 60
     while not list(runs.glob("*/checkpoints/last.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     subprocess.run(command("b"), cwd=REPOSITORY, check=True, capture_output=True)
-    a, b = next((tmp_path / "a/runs/maml_omniglot").iterdir()), next(runs.iterdir())
+    a, b = next((tmp_path / "a/runs/own_maml_omniglot").iterdir()), next(runs.iterdir())
     assert a.name == b.name and metrics_of(a) == metrics_of(b)
 
 

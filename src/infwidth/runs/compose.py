@@ -16,6 +16,9 @@ CONF = str(Path(__file__).parents[3] / "conf")
 COMMANDS = f"{CONF}/command"
 """Configs of the other commands, apart from train's groups: there ``data=`` and ``scale=`` are plain keys."""
 
+# conf/task/*.yaml choose their data with it: ${by_scale:${scale},{demo: glyphs, cpu: omniglot, paper: omniglot}}
+OmegaConf.register_new_resolver("by_scale", lambda scale, choices: choices[scale], replace=True)
+
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as nested dicts and lists, interpolations resolved. ConfigError for a missing or broken value."""

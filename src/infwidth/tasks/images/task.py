@@ -24,13 +24,13 @@ EVALUATED_AT_ONCE = 1000
 class ImagesConfig:
     """conf/task/cifar10.yaml"""
 
-    name: Literal["cifar10"]
-    batch: int = key(at_least=1)
-    images: Literal["all", "subset"]
-    subset: int = key(at_least=1)
-    validation_images: int = key(at_least=0)
-    mean: tuple[float, ...]
-    std: tuple[float, ...] = key(above=0)
+    name: Literal["cifar10"] = "cifar10"
+    batch: int = key(at_least=1, default=32)
+    images: Literal["all", "subset"] = "subset"
+    subset: int = key(at_least=1, default=45000)
+    validation_images: int = key(at_least=0, default=5000)
+    mean: tuple[float, ...] = (0.49137255, 0.48235294, 0.44666667)
+    std: tuple[float, ...] = key(above=0, default=(0.24705882, 0.24352941, 0.26156863))
     probe_images: int = key(at_least=1, default=30)
     feature_regulariser: float | None = key(above=0, default=None)
 

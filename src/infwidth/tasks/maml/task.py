@@ -23,9 +23,9 @@ from infwidth.tasks.maml.episodes import Episodes, Pool, Shape, vectorised
 class AdaptationConfig:
     """The inner loop: steps of SGD at a rate on the mean support loss; order of the meta-gradient through them."""
 
-    rate: float = key(above=0)
-    steps: int = key(at_least=1)
-    test_steps: int = key(at_least=1)
+    rate: float = key(above=0, default=0.4)
+    steps: int = key(at_least=1, default=1)
+    test_steps: int = key(at_least=1, default=20)
     order: Literal["first", "second"] = "first"
     parameters: Literal["all", "readout", "hidden"] | None = None
 
@@ -34,16 +34,16 @@ class AdaptationConfig:
 class MAMLConfig:
     """conf/task/maml_omniglot.yaml"""
 
-    name: Literal["maml_omniglot"]
-    ways: int = key(at_least=2)
-    shots: int = key(at_least=1)
-    queries: int = key(at_least=1)
-    meta_batch: int = key(at_least=1)
-    steps_per_epoch: int = key(at_least=1)
-    evaluation_episodes: int = key(at_least=1)
+    name: Literal["maml_omniglot"] = "maml_omniglot"
+    ways: int = key(at_least=2, default=5)
+    shots: int = key(at_least=1, default=1)
+    queries: int = key(at_least=1, default=1)
+    meta_batch: int = key(at_least=1, default=32)
+    steps_per_epoch: int = key(at_least=1, default=100)
+    evaluation_episodes: int = key(at_least=1, default=3200)
     test_seeds: int | None = key(at_least=2, default=None)
     test_episodes: int | None = key(at_least=1, default=None)
-    adaptation: AdaptationConfig
+    adaptation: AdaptationConfig = AdaptationConfig()
     reduction: Literal["sum", "mean"] = "sum"
     episodes: Literal["vectorised", "learn2learn"] = "vectorised"
     probe_classes: int = key(at_least=2, default=10)

@@ -39,18 +39,20 @@ NEIGHBOURS = 8
 class Word2VecConfig:
     """conf/task/word2vec.yaml"""
 
-    name: Literal["word2vec"]
-    window: int = key(at_least=1)
-    negatives: int = key(at_least=1)
-    shared_negatives: int | None = key(at_least=1)
-    subsample: float = key(above=0)
-    power: float = key(at_least=0)
-    sentence: int = key(at_least=2)
-    words_per_step: int = key(at_least=1)
-    most_summed: float | None = key(above=0)
+    name: Literal["word2vec"] = "word2vec"
+    window: int = key(at_least=1, default=8)
+    negatives: int = key(at_least=1, default=25)
+    shared_negatives: int | None = key(at_least=1, default=288)
+    subsample: float = key(above=0, default=1e-4)
+    power: float = key(at_least=0, default=0.75)
+    sentence: int = key(at_least=2, default=1000)
+    words_per_step: int = key(at_least=1, default=1000)
+    most_summed: float | None = key(above=0, default=0.125)
     sigmoid: Literal["exact", "table"] = "exact"
-    probe_section: str
-    neighbours_of: tuple[str, ...] = key(default=(), decides=False)
+    probe_section: str = "city-in-state"
+    neighbours_of: tuple[str, ...] = key(
+        default=("france", "king", "water", "music", "computer", "three"), decides=False
+    )
     embeddings: Literal["none", "text", "binary"] = key(default="none", decides=False)
     embedding_rank: int | None = key(at_least=1, default=None, decides=False)
 
