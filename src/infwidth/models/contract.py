@@ -7,6 +7,7 @@
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
     Model.fit(x, labels, watch)            of a model with a closed form, in place of training
+    Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
     Model.state() / load_state()           what a checkpoint holds
 
     Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of its own
@@ -49,6 +50,10 @@ class Adapted(ABC):
         """The same outputs, and the pullback: cotangents (episodes, queries, k) to the meta-gradient summed over episodes."""
 
 
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype
+
+
 class Model(nn.Module, ABC):
     """Base of the model families; see the module docstring for the contract."""
 
@@ -81,6 +86,14 @@ class Model(nn.Module, ABC):
         """
         raise ConfigError("this model has no closed form; it is trained.")
 
+    def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> Mapping[str, float]:
+        """Called after an epoch's last step; the model is evaluated, selected and saved as this leaves it.
+
+        A model that grows may project itself here. held_out: gives inputs (n, d) that are not trained on, to measure the
+        change of the outputs on; None for a task that has none. Returns what there is to say of it, by name.
+        """
+        return {}
+
     @abstractmethod
     def features(self, x: Tensor | Bags) -> Tensor:
         """The last hidden representation (examples, features) of inputs (examples, d) or of bags."""
@@ -101,12 +114,13 @@ class Model(nn.Module, ABC):
         return {name: value.clone() for name, value in self.state().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over a state made by :meth:`state`; CheckpointError if it is of another model."""
+        """Take over a state made by :meth:`state`, whole or not at all; CheckpointError if it is of another model."""
         own = self.state_dict()
-        for name in own.keys() | state.keys():
-            if name not in own or name not in state or own[name].shape != state[name].shape:
+        for name in sorted(own.keys() | state.keys()):
+            if name not in own or name not in state or not _alike(own[name], state[name]):
                 raise CheckpointError(
-                    f"the checkpoint does not fit the model: tensor {name!r} is missing, extra or of another shape."
+                    f"the checkpoint does not fit the model: tensor {name!r} is missing, extra, or of another shape or "
+                    "type."
                 )
         with torch.no_grad():
             for name, value in state.items():
