@@ -138,7 +138,7 @@ def storage_error(epochs):
         reference = outputs if reference is None else reference
         centred = reference - reference.mean(1, keepdim=True)
         found.append({
-            "storage": storage, "rows": net.layers[0].rows, "accuracy": task.evaluate(net, "test")["accuracy"],
+            "storage": storage, "rows": net.layers[0].rows, "accuracy": task.evaluate(net, "test").metrics["accuracy"],
             "relative_error": ((outputs - reference).norm() / centred.norm()).item(),
             "same_predictions": 100 * (outputs.argmax(1) == reference.argmax(1)).double().mean().item(),
         })  # fmt: skip

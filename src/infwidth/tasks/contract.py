@@ -7,10 +7,11 @@ Task.selects                           whether 'validation' is apart from 'test'
 Task.check(learning_rate)              ConfigError for a rate that its batches do not bear
 Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
 Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
-Task.evaluate(model, split)            metrics of 'validation' or 'test'; 'accuracy' is the headline, in per cent
+Task.evaluate(model, split)            an Evaluation on 'validation' or 'test'; its 'accuracy' is the headline, in per cent
 Task.conclude(model)                   metrics of the test that are taken once, at the end
 Task.probe()                           the examples whose features a PCA shows
 Task.evidence(model)                   what else is kept of a trained model, for reports
+Task.held_out()                        inputs that are not trained on; None in its place where there are none at hand
 Task.files                             names of the files that the evidence has
 Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
 Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
@@ -46,11 +47,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class Evidence:
-    """arrays: kept in evidence.npz; tables: lists of rows, kept in evidence.json; files: by name, functions that write them."""
+    """tables: lists of rows, kept in evidence.json; files: by name, functions that write them."""
 
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """metrics: by name; arrays: what an evaluation finds besides, kept in evidence.npz if it is of the final test."""
+
+    metrics: dict[str, float]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Task(ABC):
@@ -64,6 +72,7 @@ class Task(ABC):
     examples: int = 0
     batch: int = 0
     evaluated: int = 0
+    held_out: Callable[[], Tensor] | None = None
 
     def training_set(self) -> tuple[Tensor, Tensor]:
         """Inputs (n, d) and labels (n,). ConfigError for a task that has no such set."""
@@ -83,8 +92,8 @@ class Task(ABC):
         """The gradient of the training loss and 0-d metrics of the batch."""
 
     @abstractmethod
-    def evaluate(self, model: Model, split: str) -> dict[str, float]:
-        """Metrics on 'validation' or 'test'."""
+    def evaluate(self, model: Model, split: str) -> Evaluation:
+        """On 'validation' or 'test'; asked for once of every state of a model."""
 
     def conclude(self, model: Model) -> dict[str, float]:
         """Metrics on the test that are taken once, of the model that was selected."""

@@ -215,7 +215,7 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate on validation, or with selection=paper on the test, and remember the best state."""
-        found = self.task.evaluate(self.model, "test" if self.config.selection == "paper" else "validation")
+        found = self.task.evaluate(self.model, "test" if self.config.selection == "paper" else "validation").metrics
         if not math.isfinite(found["loss"]):
             self._log({f"validation/{k}": v for k, v in found.items()})
             raise Diverged
@@ -233,10 +233,8 @@ class Trainer:
         """Test the selected state once, keep it, its features of the probe and the task's evidence."""
         if self.best_state:
             self.model.load_state(self.best_state)
-        found = {
-            f"test/{k}": v
-            for k, v in {**self.task.evaluate(self.model, "test"), **self.task.conclude(self.model)}.items()
-        }
+        evaluation = self.task.evaluate(self.model, "test")
+        found = {f"test/{k}": v for k, v in {**evaluation.metrics, **self.task.conclude(self.model)}.items()}
         probe = self.task.probe()
         self.directory.write_features(
             initial=initial,
@@ -246,7 +244,7 @@ class Trainer:
             examples=np.array(probe.examples, dtype=str),
         )
         evidence = self.task.evidence(self.model)
-        self.directory.write_evidence(evidence.arrays, evidence.tables, evidence.files)
+        self.directory.write_evidence(evaluation.arrays, evidence.tables, evidence.files)
         if self.config.checkpoint_every:
             checkpoints.save(
                 self.directory.checkpoints / checkpoints.BEST,

@@ -13,11 +13,14 @@ from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
-from infwidth.tasks.contract import Probe, Task
+from infwidth.tasks.contract import Evaluation, Probe, Task
 from infwidth.tasks.description import Asks
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 
 EVALUATED_AT_ONCE = 1000
+
+HELD_OUT = 1000
+"""Images on which a model may look at what it does to itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class Images(Task):
         loss = cross_entropy(outputs, y)
         return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
 
-    def evaluate(self, model: Model, split: str) -> dict[str, float]:
+    def evaluate(self, model: Model, split: str) -> Evaluation:
         """Accuracy in per cent, its standard error, and the loss. Without validation images both splits are the test, and nothing is selected."""
         split = split if self.selects else "test"
         correct, losses = [], []
@@ -124,11 +127,12 @@ class Images(Task):
             correct.append(outputs.argmax(1) == y)
             losses.append(torch.nn.functional.cross_entropy(outputs, y, reduction="none"))
         each = 100 * torch.cat(correct).double()
-        return {
+        metrics = {
             "accuracy": each.mean().item(),
             "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
             "loss": torch.cat(losses).double().mean().item(),
         }
+        return Evaluation(metrics)
 
     def conclude(self, model: Model) -> dict[str, float]:
         """Accuracy of the regression with the kernel of the trained model's last hidden representation, where it is asked for."""
@@ -137,6 +141,11 @@ class Images(Task):
         K = model.feature_kernel(torch.cat([self.x["train"], self.x["test"]]))
         outputs = ridge.classify(K, self.y["train"], self.outputs, self.config.feature_regulariser)
         return {"feature_regression_accuracy": 100 * (outputs.argmax(1) == self.y["test"]).double().mean().item()}
+
+    def held_out(self) -> Tensor:
+        """The first validation images, or, without any, test images: nothing is chosen by what is measured on them."""
+        split = "validation" if self.selects else "test"
+        return self.x[split][:HELD_OUT]
 
     def probe(self) -> Probe:
         """The first test images of each class."""

@@ -13,7 +13,7 @@ from infwidth.errors import DataError
 from infwidth.models.contract import Model
 from infwidth.models.updates import Update
 from infwidth.seeding import derived_seed, stream
-from infwidth.tasks.contract import Probe, Task
+from infwidth.tasks.contract import Evaluation, Probe, Task
 from infwidth.tasks.description import Asks
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 from infwidth.tasks.maml.episodes import Episodes, Pool, Shape, vectorised
@@ -66,6 +66,9 @@ EVALUATED_AT_ONCE = 160
 
 FEATURES_AT_ONCE = 500
 """Images whose features are computed together."""
+
+HELD_OUT = 1000
+"""Images on which a model may look at what it does to itself."""
 
 
 class MAML(Task):
@@ -142,7 +145,7 @@ class MAML(Task):
             self.config.adaptation.parameters or "all",
         )
 
-    def evaluate(self, model: Model, split: str) -> dict[str, float]:
+    def evaluate(self, model: Model, split: str) -> Evaluation:
         """Query accuracy in per cent after adaptation, its standard error over episodes, and the query loss.
 
         The episodes of a split are the same at every call of a run, so that checkpoints are compared on equal terms. With test_seeds
@@ -170,7 +173,7 @@ class MAML(Task):
             found["accuracy_half_interval"] = (
                 student_t.ppf(0.975, len(seeds) - 1) * means.std() / len(seeds) ** 0.5
             ).item()
-        return found
+        return Evaluation(found)
 
     def _features_of(self, model: Model, split: str) -> Pool | None:
         """The pool with readout features for images, each computed once, where outputs depend on them alone."""
@@ -194,6 +197,13 @@ class MAML(Task):
         with torch.no_grad():
             cotangent = lambda outputs: cross_entropy_cotangent(outputs, batch.support_y)
             return model.adapted_readout(batch.support_x, cotangent, self.config.adaptation.rate, steps)(batch.query_x)
+
+    def held_out(self) -> Tensor:
+        """Images of validation classes, at most HELD_OUT, spread over them."""
+        pool = self.pools["validation"]
+        total = pool.classes * pool.images_per_class
+        index = torch.linspace(0, total - 1, min(total, HELD_OUT)).round().long()
+        return pool.gather(index.to(pool.pixels.device), self.dtype)
 
     def probe(self) -> Probe:
         """All images of a few test classes, the same for every model and seed."""

@@ -16,7 +16,7 @@ from infwidth.models.contract import Model
 from infwidth.models.cost import Sizes
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
-from infwidth.tasks.contract import Evidence, Probe, Task
+from infwidth.tasks.contract import Evaluation, Evidence, Probe, Task
 from infwidth.tasks.description import Asks
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
@@ -199,11 +199,15 @@ class Word2Vec(Task):
         questions = self.corpus.questions[self.covered]
         return answers(self._vectors(model), self.inputs, questions) == questions[:, 3]
 
-    def evaluate(self, model: Model, split: str) -> dict[str, float]:
-        """Analogy accuracies in per cent over the questions that the vocabulary covers, and the loss on the text's first words."""
+    def evaluate(self, model: Model, split: str) -> Evaluation:
+        """Analogy accuracies in per cent over the questions that the vocabulary covers, and the loss on the text's first words.
+
+        And which of these questions were answered rightly: ``correct`` (covered,) bool.
+        """
         correct = self.answered(model)
         found = accuracies(correct, self.corpus.sections[self.covered], self.corpus.section_names)
-        return {**found, "questions": float(len(correct)), "loss": self._loss(model)}
+        metrics = {**found, "questions": float(len(correct)), "loss": self._loss(model)}
+        return Evaluation(metrics, {"correct": correct.cpu().numpy()})
 
     def _loss(self, model: Model) -> float:
         tokens = self.corpus.tokens[: EVALUATION_STEPS * self.config.words_per_step]
@@ -227,7 +231,7 @@ class Word2Vec(Task):
         return Probe(Bags.single(words), labels, (one, two), tuple(self.corpus.words[w] for w in words.tolist()))
 
     def evidence(self, model: Model) -> Evidence:
-        """Which questions were answered rightly, nearest neighbours of a few words, and the embedding where it is asked for."""
+        """Nearest neighbours of a few words, and the embedding where it is asked for."""
         index = {w: i for i, w in enumerate(self.corpus.words)}
         known = [w for w in self.config.neighbours_of if w in index]
         rows = []
@@ -247,7 +251,7 @@ class Word2Vec(Task):
                 )
         write = {"text": embeddings.write_text, "binary": embeddings.write_binary}.get(self.config.embeddings)
         files = {name: lambda path: write(path, self.corpus.words, self._embedding(model)) for name in self.files}
-        return Evidence({"correct": self.answered(model).cpu().numpy()}, {"neighbours": rows}, files)
+        return Evidence(tables={"neighbours": rows}, files=files)
 
     def _embedding(self, model: Model) -> np.ndarray:
         """Vectors of all words, in full or in the embedding_rank coordinates that keep most of their inner products."""
