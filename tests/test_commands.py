@@ -166,7 +166,7 @@ def test_wandb_that_cannot_start_is_a_sentence(tmp_path):
     )
     assert (
         done.returncode == 2
-        and "error: W&B does not start with mode 'banana'" in done.stderr
+        and "error: WANDB_MODE is 'banana'; choose one of: online, offline, disabled." in done.stderr
         and "Traceback" not in done.stderr
     )
 

@@ -99,7 +99,7 @@ def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
         assert wandb_files.history(file) == kept and kept
         run = wandb_files.run(file)
         assert (run.run_group, run.job_type, run.display_name) == (
-            "maml_varied",
+            "maml_varied-demo",
             "train",
             f"{summary['row']} seed {summary['seed']}",
         )

@@ -1,6 +1,8 @@
-"""An experiment that is made of measurements instead of training runs: carry out those that are missing. Used by infwidth.reproduce."""
+"""An experiment that is made of measurements instead of training runs: carry out those that are missing.
 
-import time
+Used by infwidth.reproduce.
+"""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import torch
 from infwidth.reporting.measurements import MEASUREMENTS
 from infwidth.runs.spec import run_id
 from infwidth.theory.experiment import Part
-from infwidth.training import provenance
+from infwidth.training.memory import during
+from infwidth.training.provenance import Starts
 from infwidth.training.run_directory import RunDirectory
 
 DECIDES_NUMBERS = False
@@ -17,29 +20,33 @@ DECIDES_NUMBERS = False
 
 def carry_out(parts: Sequence[Part], folder: Path, force: bool) -> None:
     """Each measurement into a folder of its own under ``folder``; one that is there is skipped unless ``force``."""
-    for i, part in enumerate(parts):
-        identity = run_id(part.deciding)
-        directory = RunDirectory(folder / f"{part.name}-{identity}")
+    for number, part in enumerate(parts, start=1):
+        directory = RunDirectory(folder / f"{part.name}-{run_id(part.deciding)}")
         with directory.locked():
-            if directory.summary().get("status") == "finished" and not force:
+            if not force and directory.summary().get("status") == "finished":
                 print(f"{part.name}: already finished, skipped ({directory.path}; force=true repeats it)", flush=True)
                 continue
-            directory.clear()
-            directory.create({"deciding": part.deciding})
-            started = time.monotonic()
-            found = part.measure()
-            directory.write_files(
-                {MEASUREMENTS: lambda path, found=found: found.to_csv(path, index=False, lineterminator="\n")}
-            )
-            seconds = time.monotonic() - started
-            directory.write_summary(
-                {
-                    "id": identity,
-                    "name": folder.name,
-                    "row": part.name,
-                    "seed": 0,
-                    "status": "finished",
-                    "provenance": provenance.of_run(torch.device("cpu"), seconds),
-                }
-            )
-            print(f"{part.name}: measured in {seconds:.0f} s, {directory.path} [{i + 1}/{len(parts)}]", flush=True)
+            seconds = _measured(part, directory)
+            print(f"{part.name}: measured in {seconds:.0f} s, {directory.path} [{number}/{len(parts)}]", flush=True)
+
+
+def _measured(part: Part, directory: RunDirectory) -> float:
+    """Take a measurement anew; the seconds that it took."""
+    directory.clear()
+    directory.create({"deciding": part.deciding})
+    starts = Starts(directory, torch.device("cpu"))
+    with during(f"{part.name}: the measurement"):
+        found = part.measure()
+    directory.write_files({MEASUREMENTS: lambda path: found.to_csv(path, index=False, lineterminator="\n")})
+    provenance = starts.summary()
+    directory.write_summary(
+        {
+            "id": run_id(part.deciding),
+            "name": directory.path.parent.name,
+            "row": part.name,
+            "seed": 0,
+            "status": "finished",
+            "provenance": provenance,
+        }
+    )
+    return provenance["wall_seconds"]

@@ -176,15 +176,6 @@ def test_word_vectors_can_be_had_of_a_finished_run(tmp_path, capsys):
         train.run(small(tmp_path, *options, "task.embeddings=text"))
 
 
-def test_running_out_of_memory_is_a_sentence(tmp_path, monkeypatch):
-    def fails(self, batch):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
-
-    monkeypatch.setattr("infwidth.training.trainer.Trainer._one_step", fails)
-    with pytest.raises(ConfigError, match="has run out of memory on cpu .CUDA out of memory"):
-        train.run(small(tmp_path, "task=word2vec"))
-
-
 def test_what_it_will_take_is_said_before(tmp_path, capsys):
     summary = train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
     assert capsys.readouterr().out.startswith(

@@ -1,16 +1,16 @@
 """What every model offers, and what passes between a model, a task and the trainer.
 
-    Model.forward(x)                       outputs
-    Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
-    Model.linearized(x)                    outputs and the pullback of their cotangents to an Update, sharing the forward pass
-    Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
-    Model.apply_update(update, rate, decay)  one step of SGD, in place
-    Model.features(x)                      the last hidden representation
-    Model.fit(x, labels, watch)            of a model with a closed form, in place of training
-    Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
-    Model.state() / load_state()           what a checkpoint holds
+    Model.forward(x)                       outputs Model.gradient(x, cotangent)           Update: the vector-Jacobian
+    product with respect to the parameters Model.linearized(x)                    outputs and the pullback of their
+    cotangents to an Update, sharing the forward pass Model.linearized(bags, asked)          likewise for bags of
+    indices, of the outputs that are asked for Model.apply_update(update, rate, decay)  one step of SGD, in place
+    Model.features(x)                      the last hidden representation Model.fit(x, labels, watch)            of a
+    model with a closed form, in place of training Model.end_of_epoch(held_out)           what a model does to itself
+    after an epoch, before it is evaluated Model.state() / load_state()           what a checkpoint holds
+    Model.snapshot() / restore()           what training changes, to go back to a state that it has left
 
-    Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of its own
+    Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of
+    its own
 
     Update.norms() / scaled()              opaque to everyone but the model that made it
 
@@ -47,7 +47,8 @@ class Adapted(ABC):
 
     @abstractmethod
     def linearized(self, query: Tensor) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The same outputs, and the pullback: cotangents (episodes, queries, k) to the meta-gradient summed over episodes."""
+        """The same outputs, and the pullback: cotangents (episodes, queries, k) to the meta-gradient summed over
+        episodes."""
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
@@ -66,7 +67,8 @@ class Model(nn.Module, ABC):
         """parameters <- (1 - rate * decay) parameters - rate * update, in place."""
 
     def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape to an update.
+        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape
+        to an update.
 
         Raises ConfigError for bags of indices and a family that does not take them.
         """
@@ -87,10 +89,11 @@ class Model(nn.Module, ABC):
         raise ConfigError("this model has no closed form; it is trained.")
 
     def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> Mapping[str, float]:
-        """Called after an epoch's last step; the model is evaluated, selected and saved as this leaves it.
+        """Called after an epoch's last step, not where training ends inside one; the model is evaluated, selected and
+        saved as this leaves it.
 
-        A model that grows may project itself here. held_out: gives inputs (n, d) that are not trained on, to measure the
-        change of the outputs on; None for a task that has none. Returns what there is to say of it, by name.
+        A model that grows may project itself here. held_out: gives inputs (n, d) that are not trained on, to measure
+        the change of the outputs on; None for a task that has none. Returns what there is to say of it, by name.
         """
         return {}
 
@@ -100,7 +103,8 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def feature_kernel(self, x: Tensor) -> Tensor:
-        """Half the cosines of the last hidden representations of inputs (n, d), of which the diagonal is 1/2: (n, n)."""
+        """Half the cosines of the last hidden representations of inputs (n, d), of which the diagonal is 1/2: (n,
+        n)."""
         h = self.features(x)
         h = h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
         return (h @ h.mT).div_(2)
@@ -110,8 +114,14 @@ class Model(nn.Module, ABC):
         return {name: value.detach() for name, value in self.state_dict().items()}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """A state that further training leaves as it is: copies of whatever training changes."""
+        """What :meth:`restore` needs to go back to this moment of the model's training: copies of whatever training
+        changes."""
         return {name: value.clone() for name, value in self.state().items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go back to a :meth:`snapshot` of this model's own past; of a loaded state, of the past of the model that it
+        was of."""
+        self.load_state(snapshot)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state made by :meth:`state`, whole or not at all; CheckpointError if it is of another model."""
@@ -142,8 +152,8 @@ class Adaptable(Protocol):
     ) -> Adapted:
         """Adapt to support inputs (episodes, examples, d) by ``steps`` steps of SGD on each episode's own loss.
 
-        second_order: whether pullbacks differentiate through the adaptation. which: 'all' parameters adapt, the 'readout'
-        alone or the 'hidden' layers. Raises ConfigError where a model cannot.
+        second_order: whether pullbacks differentiate through the adaptation. which: 'all' parameters adapt, the
+        'readout' alone or the 'hidden' layers. Raises ConfigError where a model cannot.
         """
 
 

@@ -28,7 +28,7 @@ from infwidth.seeding import stream
 from infwidth.tasks import description
 from infwidth.tasks.contract import Task
 from infwidth.tasks.description import Description, TaskConfig
-from infwidth.training.trainer import TrainerConfig
+from infwidth.training.config import TrainerConfig
 
 SCALES = ("demo", "cpu", "paper")
 """From the smallest to the published one."""

@@ -93,7 +93,7 @@ def read_run(folder: Path) -> Record | None:
             wall_seconds=_typed(provenance.pop("wall_seconds"), float, int),
             peak_memory_bytes=_typed(provenance.pop("peak_memory_bytes"), int),
             best_epoch=_typed(summary.get("best_epoch"), int, type(None)),
-            metrics={k: round(_typed(v, float, int), 6) for k, v in summary.get("metrics", {}).items()},
+            metrics=_metrics(summary.get("metrics", {})),
             curve=_curve(folder / "metrics.jsonl"),
             config=config,
             provenance=provenance,
@@ -122,6 +122,11 @@ def _typed(value: Any, *types: type) -> Any:
     if not isinstance(value, types) or isinstance(value, bool):
         raise TypeError(f"{value!r} is no {types[0].__name__}")
     return value
+
+
+def _metrics(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Those that are finite: null stands for a number that is not."""
+    return {name: round(_typed(value, float, int), 6) for name, value in metrics.items() if value is not None}
 
 
 def _curve(path: Path) -> list[list[float]]:

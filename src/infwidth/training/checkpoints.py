@@ -1,7 +1,9 @@
-"""Checkpoints that are whole or absent, belong to one run, and cannot execute code (safetensors).
+"""Checkpoints that are whole or refused, belong to one run, and cannot execute code (safetensors).
 
-A new checkpoint is written to a temporary name and renamed; the one before it is kept. Tensors carry a CRC, so damage
-anywhere in the file is noticed.
+A file holds tensors and, as JSON in its header, what the run says of itself (``info``). One checksum covers all of it:
+names, types, shapes and contents of the tensors, the run's id and the info. A new checkpoint is written to a temporary
+name and renamed; the one before it is kept. A refused file is set aside, so that nothing is lost by going on without
+it.
 """
 
 import json
@@ -9,6 +11,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +21,35 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from infwidth.errors import CheckpointError
+from infwidth.training.files import plain, write_whole
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
+REFUSED = "refused-{}.safetensors"
+
+FORMAT = 2
+"""To be raised when what a file holds changes."""
 
 
-def _crc(tensors: Mapping[str, Tensor]) -> int:
-    crc = 0
+@dataclass(frozen=True)
+class Checkpoint:
+    """tensors: on the CPU, read from the disk as they are used; info: what was saved with them."""
+
+    tensors: Mapping[str, Tensor]
+    info: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with ``prefix``, without it."""
+        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
+    crc = zlib.crc32(about.encode())
     for name in sorted(tensors):
-        crc = zlib.crc32(name.encode(), crc)
-        crc = zlib.crc32(
-            memoryview(tensors[name].view(-1).view(torch.uint8).numpy()) if tensors[name].numel() else b"", crc
-        )
-    return crc
+        t = tensors[name]
+        crc = zlib.crc32(f"{name} {t.dtype} {tuple(t.shape)}".encode(), crc)
+        if t.numel():
+            crc = zlib.crc32(memoryview(t.view(-1).view(torch.uint8).numpy()), crc)
+    return str(crc)
 
 
 def size_of(tensors: Mapping[str, Tensor]) -> int:
@@ -38,13 +58,23 @@ def size_of(tensors: Mapping[str, Tensor]) -> int:
 
 
 def require_room(folder: Path, size: int) -> None:
-    """CheckpointError with the sizes if ``size`` bytes would fill more than half of what is free on the folder's disk."""
+    """CheckpointError with the sizes if ``size`` bytes would fill more than half of what is free on a folder's disk."""
     free = shutil.disk_usage(folder).free
     if size > free / 2:
         raise CheckpointError(
-            f"a checkpoint of {size / 1e6:.1f} MB would fill more than half of the {free / 1e6:.1f} MB free at {folder}; "
-            "make room, or set trainer.checkpoint_every=0 to do without (a stopped run then starts anew)."
+            f"a checkpoint of {size / 1e6:.1f} MB would fill more than half of the {free / 1e6:.1f} MB free at "
+            f"{folder}; make room, or set trainer.checkpoint_every=0 to do without (a stopped run then starts anew)."
         )
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, copied where several lie in the same memory, which the format of the file does not have."""
+    found, taken = {}, set()
+    for name, t in tensors.items():
+        place = t.untyped_storage().data_ptr()
+        found[name] = t.clone() if place in taken else t
+        taken.add(place)
+    return found
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run: str) -> None:
@@ -52,37 +82,43 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run
 
     Raises CheckpointError, before writing, if the file would fill more than half of what is free on the disk.
     """
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    tensors = _apart({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     require_room(path.parent, size_of(tensors))
-    metadata = {"run": run, "crc": str(_crc(tensors)), "info": json.dumps(info)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    about = json.dumps(plain({"format": FORMAT, "run": run, "info": info}), allow_nan=False)
+    metadata = {"infwidth": about, "checksum": _checksum(tensors, about)}
     try:
-        save_file(tensors, temporary, metadata)
-        with open(temporary, "rb") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
+        write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
     except (OSError, SafetensorError) as e:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"the checkpoint {path} could not be written ({e}); make room on the disk and run the same command again to resume."
+            f"the checkpoint {path} could not be written ({e}); make room on the disk and run the same command again."
         ) from e
 
 
-def load(path: Path, run: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (on the CPU) and info. Raises CheckpointError if the file is torn, damaged or of another run than ``run``."""
+def load(path: Path, run: str | None = None) -> Checkpoint:
+    """A checkpoint. CheckpointError that says why if the file is torn, damaged or of another run than ``run``."""
     try:
         with safe_open(path, framework="pt") as f:
             metadata = f.metadata() or {}
             tensors = {name: f.get_tensor(name) for name in f.keys()}
     except (OSError, SafetensorError) as e:
-        raise CheckpointError(f"{path} is torn or is no checkpoint ({e}).") from e
-    if not {"run", "crc", "info"} <= metadata.keys():
-        raise CheckpointError(f"{path} was not written by infwidth.")
-    if run is not None and metadata["run"] != run:
-        raise CheckpointError(f"{path} belongs to run {metadata['run']}, not to {run}.")
-    if str(_crc(tensors)) != metadata["crc"]:
-        raise CheckpointError(f"{path} is damaged: its contents do not match their checksum.")
-    return tensors, json.loads(metadata["info"])
+        raise CheckpointError(f"{path} is torn or is no checkpoint ({e})") from e
+    about = metadata.get("infwidth")
+    if about is None or "checksum" not in metadata:
+        raise CheckpointError(f"{path} was not written by this version of infwidth")
+    if _checksum(tensors, about) != metadata["checksum"]:
+        raise CheckpointError(f"{path} is damaged, its contents do not match their checksum")
+    try:
+        found = json.loads(about)
+        version, owner, info = (found[key] for key in ("format", "run", "info"))
+    except (ValueError, KeyError, TypeError) as e:
+        raise CheckpointError(f"{path} does not say what it holds ({e!r})") from e
+    if version != FORMAT:
+        raise CheckpointError(f"{path} was not written by this version of infwidth")
+    if run is not None and owner != run:
+        raise CheckpointError(f"{path} belongs to run {owner}, not to {run}")
+    if not isinstance(info, dict):
+        raise CheckpointError(f"{path} does not say what it holds, its info is {info!r}")
+    return Checkpoint(tensors, info)
 
 
 def rotate_and_save(folder: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run: str) -> None:
@@ -92,12 +128,10 @@ def rotate_and_save(folder: Path, tensors: Mapping[str, Tensor], info: Mapping[s
     save(folder / LAST, tensors, info, run)
 
 
-def latest(folder: Path, run: str, warn=print) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The newest checkpoint that is whole and belongs to the run; a refused one is named through ``warn``. None without any."""
-    for name in (LAST, PREVIOUS):
-        if (folder / name).exists():
-            try:
-                return load(folder / name, run)
-            except CheckpointError as e:
-                warn(f"{e} It is not used; the one before it is tried.")
-    return None
+def set_aside(path: Path) -> Path:
+    """Give a refused file, or whatever has its name, another name in its folder; returns it."""
+    number = 1
+    while (aside := path.with_name(REFUSED.format(number))).exists():
+        number += 1
+    os.replace(path, aside)
+    return aside

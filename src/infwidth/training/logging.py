@@ -1,16 +1,30 @@
-"""W&B: online when logged in, else offline, without a question. metrics.jsonl is the truth; this mirrors it."""
+"""W&B: online when logged in, else offline, without a question. metrics.jsonl is the truth; this mirrors it.
 
-import os
+A failure of W&B costs a sentence, never a run: online becomes offline, and what does not work offline either is left
+out. The exception is logger.mode=online, an explicit wish, which is refused before training where it cannot be
+fulfilled.
+"""
+
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from infwidth.errors import ConfigError
+from infwidth.training import connection
+from infwidth.training.files import plain
+
+DECIDES_NUMBERS = False
 
 HEADLINE = "validation/accuracy"
+
+SECONDS_TO_START, SECONDS_TO_FINISH = 30, 60
+"""How long W&B may take to open a run, and to upload the rest of it at the end; what is left stays on the disk."""
+
+INFINITE = 10**6
+"""The width that a limit has in W&B, whose axes know no infinity: beyond every finite one."""
 
 
 class NoLogger:
@@ -24,28 +38,39 @@ class NoLogger:
 
 
 class WandbLogger:
-    """One W&B run per run: grouped by experiment, named by what was chosen, epoch on the x axis, best as summary."""
+    """One W&B run per run: grouped by experiment, named by what was chosen, epoch on the x axis, best as summary.
 
-    def __init__(
-        self, *, project: str, entity: str | None, mode: str, tags: list[str], folder: Path, group: str, name: str, job_type: str, run: str,
-        config: Mapping[str, Any],
-    ):  # fmt: skip
-        folder.mkdir(parents=True, exist_ok=True)
-        self.run = _started(
-            mode, project=project, entity=entity, tags=tags, dir=str(folder), group=group, name=name, job_type=job_type,
-            id=f"{group}-{run}", resume="allow", config=dict(config),
-        )  # fmt: skip
+    mode: 'online', 'offline' or 'disabled', as :func:`infwidth.training.connection.chosen_mode` says. required: whether
+    it must be online; ConfigError if it then is not.
+    """
+
+    def __init__(self, *, mode: str, required: bool, folder: Path, group: str, run: str, **settings: Any):
+        about = {"dir": str(folder), "group": group, "id": f"{group}-{run}", "resume": "allow", **settings}
+        self.run = _started(mode, required, **about)
+        self._do(self._define)
+
+    def _define(self) -> None:
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
         self.run.define_metric(HEADLINE, step_metric="epoch", summary="max")
         self.run.define_metric("train/loss", step_metric="epoch", summary="min")
 
     def log(self, row: Mapping[str, Any]) -> None:
-        self.run.log(dict(row))
+        self._do(lambda: self.run.log(dict(row)))
 
     def finish(self, summary: Mapping[str, Any], failed: bool = False) -> None:
-        self.run.summary.update(dict(summary))
-        self.run.finish(exit_code=1 if failed else 0)
+        self._do(lambda: self.run.summary.update(plain(summary)))
+        self._do(lambda: self.run.finish(exit_code=1 if failed else 0))
+
+    def _do(self, work: Callable[[], Any]) -> None:
+        """Do it, or say why not, once, and leave W&B alone from then on."""
+        if self.run is None:
+            return
+        try:
+            work()
+        except Exception as e:  # whatever it is: metrics.jsonl has everything
+            _say(f"W&B has failed ({connection.reason(e)}); the run goes on without it, metrics.jsonl has all of it.")
+            self.run = None
 
 
 class WandbReport:
@@ -55,54 +80,66 @@ class WandbReport:
         self.logger, self.folder, self.experiment, self.scale = logger, folder, experiment, scale
 
     def log(self, table: pd.DataFrame, figures: Sequence[tuple[Path, str]], points: pd.DataFrame | None = None) -> None:
-        """table: the table for people; figures: paths of images and their captions; points: a line for each point of the PCA."""
+        """table: the one for people; figures: paths of images and their captions; points: a line for each of the
+        PCA."""
         import wandb
 
         run = _started(
-            self.logger["mode"], project=self.logger["project"], entity=self.logger["entity"], dir=str(self.folder),
-            group=self.experiment, name=f"{self.experiment} report, {self.scale}", job_type="report", tags=[f"scale-{self.scale}"],
-        )  # fmt: skip
+            connection.chosen_mode(self.logger["mode"]),
+            required=False,
+            project=self.logger["project"],
+            entity=self.logger["entity"],
+            dir=str(self.folder),
+            group=group(self.experiment, self.scale),
+            name=f"{self.experiment} report, {self.scale}",
+            job_type="report",
+            tags=[f"scale-{self.scale}"],
+        )
+        if run is None:
+            return
         try:
-            run.log(
-                {
-                    "table": wandb.Table(dataframe=table.astype(str)),
-                    **({"pca_points": wandb.Table(dataframe=points)} if points is not None else {}),
-                    **{path.stem: wandb.Image(str(path), caption=text) for path, text in figures},
-                }
-            )
-        finally:
+            pictures = {path.stem: wandb.Image(str(path), caption=text) for path, text in figures}
+            tables = {"table": table.astype(str), **({"pca_points": points} if points is not None else {})}
+            run.log({name: wandb.Table(dataframe=frame) for name, frame in tables.items()} | pictures)
             run.finish()
+        except Exception as e:  # the report is on the disk
+            _say(f"W&B has failed ({connection.reason(e)}); the report is on the disk.")
 
 
-def _started(mode: str, **settings):
-    """wandb.init; under mode 'auto' a W&B that cannot be reached means offline, otherwise it is a ConfigError."""
+def group(experiment: str, scale: str) -> str:
+    """The W&B group of an experiment's runs at a scale: runs on generated data do not mix with others."""
+    return f"{experiment}-{scale}"
+
+
+def described(config: Mapping[str, Any], width: int | None, parametrization: str) -> dict[str, Any]:
+    """A run's config as W&B shows it: its width as a number, INFINITE for a limit (None), its parametrization by
+    name."""
+    return {
+        **config,
+        "width": INFINITE if width is None else width,
+        "width_label": "inf" if width is None else str(width),
+        "parametrization": {**config["parametrization"], "name": parametrization},
+    }
+
+
+def _started(mode: str, required: bool, **settings: Any):
+    """A W&B run, offline if it cannot be one online; None, and that is said, if W&B does not start at all."""
     import wandb
 
-    def init(actual: str):
-        return wandb.init(mode=actual, settings=wandb.Settings(console="off", silent=True), **settings)
-
-    wanted = wandb_mode(mode)
-    try:
-        return init(wanted)
-    except (wandb.errors.Error, ValueError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        if mode == "auto" and wanted == "online":
-            print(
-                f"W&B cannot be used online ({reason}); this run is kept offline, `make wandb-sync` uploads it later.",
-                file=sys.stderr,
-            )
-            return init("offline")
-        raise ConfigError(
-            f"W&B does not start with mode {wanted!r} ({reason}); use logger.mode=offline or logger=none, or log in with `wandb login`."
-        ) from e
+    about = {"init_timeout": SECONDS_TO_START, "finish_timeout": SECONDS_TO_FINISH, "console": "off", "silent": True}
+    for actual in ("online", "offline") if mode == "online" else (mode,):
+        try:
+            return wandb.init(mode=actual, settings=wandb.Settings(**about), **settings)
+        except Exception as e:  # W&B, its service or its folder: the run does not need them
+            if required:
+                raise ConfigError(
+                    f"W&B does not start online ({connection.reason(e)}), which was asked for; use logger.mode=auto or "
+                    "offline."
+                ) from e
+            then = connection.OFFLINE if actual == "online" else "the run goes on without it"
+            _say(f"W&B does not start {actual} ({connection.reason(e)}); {then}.")
+    return None
 
 
-def wandb_mode(asked: str) -> str:
-    """'auto' becomes 'online' if a W&B key is at hand (environment or netrc), else 'offline'."""
-    if asked != "auto":
-        return asked
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"]
-    import wandb
-
-    return "online" if wandb.login(prompt=False) else "offline"
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)

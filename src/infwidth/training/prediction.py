@@ -1,4 +1,4 @@
-"""What a run will take, said before it starts: its memory, exactly, and its time, from the rates that the device shows now."""
+"""What a run will take, said before it starts: memory, exactly, and time, from the rates that the device shows now."""
 
 import time
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from infwidth.gaussian import relu_v_step_v_root
 from infwidth.models.cost import Work
 
 OVERHEAD = {"cpu": 3e-4, "cuda": 1.5e-3}
-"""Seconds of a step that depend on no size: drawing and assembling a minibatch. The CPU's is measured, the GPU's assumed."""
+"""Seconds of a step that depend on no size: drawing and assembling a minibatch. Measured on a CPU, assumed on a GPU."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Floating-point operations a second in matrix products, bytes a second moved, Gaussian expectations a second, seconds a step costs besides."""
+    """flops: floating-point operations a second in matrix products; bytes: moved in a second; expectations: Gaussian
+    ones taken in a second; overhead: seconds that a step costs besides."""
 
     flops: float
     bytes: float
@@ -32,7 +33,8 @@ class Rates:
 
 
 def measured(work: Work, device: torch.device, dtype: torch.dtype) -> Rates:
-    """The rates of a device, measured by one matrix product of the work's typical sizes, one gather of rows and one tile of expectations."""
+    """The rates of a device, measured by a matrix product of the work's typical sizes, a gather of rows and a tile of
+    expectations."""
     n, k, m = work.product
     a, b = torch.ones(n, k, device=device, dtype=dtype), torch.ones(m, k, device=device, dtype=dtype)
     table = torch.ones(8192, 4096, device=device, dtype=dtype)

@@ -1,15 +1,30 @@
-"""Where a number came from: commit, package versions, hardware, memory."""
+"""Where a number came from: for every start of a run its commit, hardware, package versions, time and memory.
+
+A run that is killed and resumed has several starts. They are kept in ``provenance.json`` of its folder, which is
+brought up to date whenever the run logs, so that a killed start is counted up to there.
+"""
 
 import datetime
+import functools
+import json
 import os
 import platform
 import resource
 import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from infwidth.config import load
+from infwidth.errors import ConfigError
+from infwidth.training.run_directory import RunDirectory
+
+PROVENANCE = "provenance.json"
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "wandb", "learn2learn")
 
@@ -35,20 +50,22 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
-    name = platform.processor() or platform.machine()
-    try:
-        name = next(
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        pass
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{torch.get_num_threads()} threads of {name}, {memory:.0f} GiB"
+    return f"{torch.get_num_threads()} threads of {processor()}, {memory:.0f} GiB"
 
 
-def versions() -> dict[str, str]:
+def processor() -> str:
+    """The model of the CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Of Python and of the packages that numbers could depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -58,16 +75,92 @@ def versions() -> dict[str, str]:
     return found
 
 
-def of_run(device: torch.device, seconds: float) -> dict[str, Any]:
-    """What a run or measurement that has just ended keeps of where it came from."""
-    return {
-        "commit": commit(), "hardware": hardware(device), "versions": versions(), "wall_seconds": round(seconds, 2), "peak_memory_bytes": peak_memory_bytes(device),
-        "ended": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }  # fmt: skip
+def now() -> str:
+    """The time, in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run: when, with which code and on what it began; up to which step, how long and with how much
+    memory it ran."""
+
+    started: str
+    commit: str
+    hardware: str
+    threads: int
+    system: str
+    versions: dict[str, str]
+    step: int = 0
+    wall_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+    @classmethod
+    def now(cls, device: torch.device) -> "Start":
+        return cls(now(), commit(), hardware(device), torch.get_num_threads(), platform.platform(), dict(versions()))
+
+
+class Starts:
+    """The starts of a run, this one the last; kept in the run's folder, which exists."""
+
+    def __init__(self, directory: RunDirectory, device: torch.device):
+        self.directory, self.device, self.began = directory, device, time.monotonic()
+        reset_peak_memory(device)
+        self.earlier, self.last = _earlier(directory), Start.now(device)
+        self._write()
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Note how far this start has come. row: what is logged of the run, with the step that it is at."""
+        seconds = round(time.monotonic() - self.began, 2)
+        self.last = replace(
+            self.last, step=row["step"], wall_seconds=seconds, peak_memory_bytes=peak_memory_bytes(self.device)
+        )
+        self._write()
+
+    def _write(self) -> None:
+        self.directory.write_json(PROVENANCE, {"starts": [asdict(start) for start in self.all]})
+
+    @property
+    def all(self) -> list[Start]:
+        return [*self.earlier, self.last]
+
+    def summary(self, step: int = 0) -> dict[str, Any]:
+        """What a run that ends at a step keeps of where it came from.
+
+        commit and versions are those of the first start, commits are all if there are several, hardware is all that it
+        ran on; wall_seconds is the sum over all starts, peak_memory_bytes their largest.
+        """
+        self.log({"step": step})
+        commits = list(dict.fromkeys(start.commit for start in self.all))
+        return {
+            "commit": commits[0],
+            **({"commits": commits} if len(commits) > 1 else {}),
+            "hardware": "; then ".join(dict.fromkeys(start.hardware for start in self.all)),
+            "versions": self.all[0].versions,
+            "wall_seconds": round(sum(start.wall_seconds for start in self.all), 2),
+            "peak_memory_bytes": max(start.peak_memory_bytes for start in self.all),
+            "ended": now(),
+            "starts": [asdict(start) for start in self.all],
+        }
+
+
+def _earlier(directory: RunDirectory) -> list[Start]:
+    """What a folder keeps of earlier starts; none, and that is said, if it is not readable."""
+    path = directory.path / PROVENANCE
+    try:
+        return [load(Start, start, "starts") for start in json.loads(path.read_text())["starts"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as e:
+        print(f"{path} is damaged ({e}): the starts before this one are not known.", flush=True)
+        return []
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting the peak anew, so that several runs in one process each get their own (Linux; elsewhere it stays the process's)."""
+    """Start counting the peak anew, so that several runs in one process each get their own.
+
+    On Linux; elsewhere it stays the process's.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     try:

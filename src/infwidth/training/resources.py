@@ -1,6 +1,6 @@
 """The device of a run, and what the run will take of it: memory and time, said before it starts, or refused."""
 
-import sys
+from dataclasses import dataclass
 
 import torch
 
@@ -9,7 +9,9 @@ from infwidth.models.cost import Shape
 from infwidth.models.family import FamilyConfig, largest_fitting
 from infwidth.tasks.contract import Task
 from infwidth.training import prediction
-from infwidth.training.trainer import TrainerConfig
+from infwidth.training.config import Length, TrainerConfig
+
+DECIDES_NUMBERS = False
 
 ALL_THREADS = torch.get_num_threads()
 """What trainer.threads=null means, also after a run in the same process that asked for fewer."""
@@ -19,63 +21,109 @@ FOR_PARAMETERS = 0.9
 
 
 def chosen_device(trainer: TrainerConfig) -> torch.device:
-    """The device of trainer.device, its threads set. ConfigError if it cannot be used."""
+    """The device of trainer.device, its threads set. ConfigError if nothing can be computed on it."""
     torch.set_num_threads(trainer.threads or ALL_THREADS)
     name = trainer.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as e:
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, ImportError) as e:  # each kind of device has its own way to be absent
         raise ConfigError(
-            f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a GPU."
+            f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a "
+            "GPU."
         ) from e
     return device
 
 
-def asked_of_model(trainer: TrainerConfig, task: Task) -> Shape:
+def asked_of_model(trainer: TrainerConfig, task: Task, length: Length) -> Shape:
     """What the run asks of its model."""
-    per_epoch = task.steps_per_epoch
-    ends = (trainer.epochs * per_epoch, trainer.steps or sys.maxsize, (trainer.stop_epoch or sys.maxsize) * per_epoch)
-    steps = min(ends)
-    evaluations = steps // (per_epoch * trainer.evaluate_every) + 1
+    evaluations = length.last // (length.per_epoch * trainer.evaluate_every) + 1
     evaluated = task.evaluated * evaluations
-    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated)
+    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, length.last, evaluated)
 
 
-def require_memory(model: FamilyConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:
-    """ConfigError, before anything is allocated, if what the model comes to hold does not fit."""
-    needed, free = model.memory(shape, dtype), prediction.free_memory(device)
-    if free is None or needed <= free * FOR_PARAMETERS:
-        return
-    name, largest = largest_fitting(model, shape, int(free * FOR_PARAMETERS), dtype)
-    epochs = largest // task.steps_per_epoch
-    remedies = {
-        "inputs": task.remedy(largest) or "choose a smaller model, or",
-        "examples": f"the largest number of training images that fits is {largest}: set task.images=subset "
-        f"task.subset={largest}, or",
-        "steps": f"the largest number of epochs that fits is {epochs}: set trainer.epochs={epochs}, or "
-        "model.storage=bfloat16, or",
-    }
-    raise ConfigError(
-        f"model={model.name} with {shape.inputs} inputs and {shape.outputs} outputs needs {needed / 1e9:.1f} GB for its "
-        f"parameters, and {device} has {free / 1e9:.1f} GB free, of which batches and evaluation need a tenth; "
-        f"{remedies[name]} take a device with more memory (trainer.device)."
-    )
+@dataclass(frozen=True)
+class Resources:
+    """What a model of these keys takes, for a run that asks this of it, on a device."""
+
+    model: FamilyConfig
+    shape: Shape
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of what the model comes to hold."""
+        return self.model.memory(self.shape, self.dtype)
+
+    @property
+    def grows_to(self) -> int:
+        """Bytes that the state of a model comes to that grows with its steps; 0 for one that is as large at the
+        start."""
+        return self.parameter_bytes if self.model.grows_with() == "steps" else 0
+
+    def require_memory(self, task: Task) -> None:
+        """ConfigError, before anything is allocated, if the model or a batch does not fit."""
+        free = prediction.free_memory(self.device)
+        if free is None:
+            return
+        batch = self.shape.batch * self.shape.inputs * self.dtype.itemsize
+        if batch > free:
+            raise ConfigError(
+                f"a step takes {self.shape.batch} examples of {self.shape.inputs} numbers, {batch / 1e9:.1f} GB, and "
+                f"{self.device} has {free / 1e9:.1f} GB free; lower the key of task that says how many a step takes."
+            )
+        if self.parameter_bytes > free * FOR_PARAMETERS:
+            raise ConfigError(self._too_large(task, free))
+
+    def _too_large(self, task: Task, free: int) -> str:
+        model, shape = self.model, self.shape
+        name, largest = largest_fitting(model, shape, int(free * FOR_PARAMETERS), self.dtype)
+        epochs, smaller = largest // task.steps_per_epoch, "choose a smaller model, or"
+        remedies = {"inputs": task.remedy(largest) or smaller, "examples": smaller, "steps": smaller}
+        if largest:
+            remedies["examples"] = (
+                f"the largest number of training images that fits is {largest}: set task.images=subset "
+                f"task.subset={largest}, or"
+            )
+        if epochs:
+            remedies["steps"] = (
+                f"the largest number of epochs that fits is {epochs}: set trainer.epochs={epochs}, or "
+                "model.storage=bfloat16, or"
+            )
+        return (
+            f"model={model.name} with {shape.inputs} inputs and {shape.outputs} outputs needs "
+            f"{self.parameter_bytes / 1e9:.1f} GB for its parameters, and {self.device} has {free / 1e9:.1f} GB free, "
+            f"of which batches and evaluation need a tenth; {remedies[name]} take a device with more memory "
+            "(trainer.device)."
+        )
+
+    def predicted(self, task: Task) -> "Predicted | None":
+        """Memory and time of the run; None for a run of which they are not predicted."""
+        sizes = task.typical()
+        work = self.model.work(self.shape, sizes, self.dtype) if sizes is not None or self.shape.examples else None
+        if work is None or not work.flops:
+            return None
+        rates = prediction.measured(work, self.device, self.dtype)
+        seconds, size = rates.seconds(work), self.parameter_bytes
+        what = f" of training for {self.shape.steps} steps" if self.shape.steps else " in closed form"
+        return Predicted(
+            size,
+            round(seconds, 1),
+            f"{size / 1e9:.2f} GB of parameters, about {seconds / 60:.1f} min{what} ({rates.flops / 1e9:.0f} GFLOP/s "
+            f"and {rates.bytes / 1e9:.0f} GB/s measured on {self.device})",
+        )
 
 
-def predicted(
-    model: FamilyConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype
-) -> dict[str, float]:
-    """Memory and time of the run, printed; empty for a run of which they are not predicted."""
-    sizes = task.typical()
-    work = model.work(shape, sizes, dtype) if sizes is not None or shape.examples else None
-    if work is None or not work.flops:
-        return {}
-    rates = prediction.measured(work, device, dtype)
-    seconds, size = rates.seconds(work), model.memory(shape, dtype)
-    what = f" of training for {shape.steps} steps" if shape.steps else " in closed form"
-    measured = f"{rates.flops / 1e9:.0f} GFLOP/s and {rates.bytes / 1e9:.0f} GB/s measured on {device}"
-    print(f"predicted: {size / 1e9:.2f} GB of parameters, about {seconds / 60:.1f} min{what} ({measured})", flush=True)
-    return {"parameter_bytes": size, "train_seconds": round(seconds, 1)}
+@dataclass(frozen=True)
+class Predicted:
+    """sentence: the same for people."""
+
+    parameter_bytes: int
+    train_seconds: float
+    sentence: str
+
+    def summary(self) -> dict[str, float]:
+        return {"parameter_bytes": self.parameter_bytes, "train_seconds": self.train_seconds}

@@ -1,11 +1,13 @@
-"""A run's folder results/runs/<experiment>/<id>/ and the id: a hash of what decides the numbers."""
+"""A run's folder results/runs/<experiment>/<id>/: what is in it, who works in it, and how it is written."""
 
 import contextlib
+import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
+import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,40 +17,14 @@ import yaml
 
 from infwidth.errors import OutputError
 from infwidth.training.checkpoints import LAST, PREVIOUS
+from infwidth.training.files import plain, remove_left_over, write_json, write_whole
 
-CONFIG, METRICS, SUMMARY, FEATURES, CHECKPOINTS, LOCK = (
-    "config.yaml",
-    "metrics.jsonl",
-    "summary.json",
-    "features.npz",
-    "checkpoints",
-    ".lock",
-)
-EVIDENCE = "evidence"
+CONFIG, METRICS, SUMMARY, FEATURES = "config.yaml", "metrics.jsonl", "summary.json", "features.npz"
+EVIDENCE_ARRAYS, EVIDENCE_TABLES = "evidence.npz", "evidence.json"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
 
-
-def run_id(deciding: Mapping[str, Any]) -> str:
-    """Twelve hex digits of the sha256 of the deciding config (canonical JSON, in which 1.0 and 1 are the same)."""
-    return hashlib.sha256(json.dumps(_canonical(deciding), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _canonical(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(v) for v in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write atomically: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(temporary, path)
-
-
-def _archive(arrays: Mapping[str, np.ndarray]) -> Callable[[Path], None]:
-    return lambda path: np.savez_compressed(path, **arrays)
+TRIES, BETWEEN = 10, 0.05
+"""How often a lock is asked for, and the seconds between: who looks whether it is taken has it for a moment."""
 
 
 class RunDirectory:
@@ -58,21 +34,37 @@ class RunDirectory:
         self.path = Path(path)
 
     @property
+    def id(self) -> str:
+        """The run's."""
+        return self.path.name
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / CHECKPOINTS
 
     def summary(self) -> dict[str, Any]:
-        """What is known of the run; empty before its first end or interruption, and if the file is damaged."""
+        """What is known of the run; empty before its first end or interruption. OutputError if the file is damaged."""
+        path = self.path / SUMMARY
         try:
-            found = json.loads((self.path / SUMMARY).read_text())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            found = json.loads(path.read_text())
+            if not isinstance(found, dict) or not isinstance(found.get("status"), str):
+                raise ValueError("it has no status")
+            return found
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        return found if isinstance(found, dict) else {}
+        except (OSError, ValueError) as e:
+            raise OutputError(
+                f"{path} is damaged ({e}); restore it, or use force=true, which carries out the run again."
+            ) from e
 
     def create(self, config: Mapping[str, Any]) -> None:
+        """Make it ready for a start: its config is written, what a killed process has half written is removed."""
         with self._writing():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            (self.path / CONFIG).write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            remove_left_over(self.path)
+            remove_left_over(self.checkpoints)
+            text = yaml.safe_dump(dict(config), sort_keys=False)
+            write_whole(self.path / CONFIG, lambda path: path.write_text(text))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,53 +74,80 @@ class RunDirectory:
         """
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / LOCK, "w")
+            lock = open(self._lock(os.O_RDWR | os.O_CREAT))
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _taken(lock):
                 raise OutputError(
-                    f"the run {self.path} is being carried out by another process; wait for it, or stop it and run the same command again."
-                ) from None
+                    f"the run {self.path} is being carried out by another process; wait for it, or stop it and run the "
+                    "same command again."
+                )
             yield
 
     def is_locked(self) -> bool:
         """Whether a process is working in it."""
         try:
-            with open(self.path / LOCK) as lock:
+            with open(self._lock(os.O_RDONLY)) as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
-        except FileNotFoundError:
-            return False
-        except OSError:
+        except BlockingIOError:
             return True
+        except (OSError, OutputError):
+            return False
+
+    def _lock(self, flags: int) -> int:
+        """The lock file, opened as it is: whatever a link in its place points to stays untouched."""
+        try:
+            return os.open(self.path / LOCK, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as e:
+            if e.errno == errno.ELOOP:
+                raise OutputError(f"{self.path / LOCK} is a link to another file; remove the link.") from e
+            raise
 
     def clear(self) -> None:
         """Remove everything that an earlier run left."""
         with self._writing():
             for entry in self.path.iterdir():
-                if entry.is_dir():
+                if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
                 elif entry.name != LOCK:
                     entry.unlink()
+
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any((self.checkpoints / name).exists() for name in (LAST, PREVIOUS))
 
     def forget_progress(self) -> None:
         """Remove the checkpoints that only a resume needs."""
         for name in (LAST, PREVIOUS):
             (self.checkpoints / name).unlink(missing_ok=True)
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Any) -> None:
         with self._writing():
-            write_json(self.path / SUMMARY, summary)
+            write_json(self.path / name, value)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        self.write_json(SUMMARY, summary)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """A line of metrics.jsonl; null stands for a number that is not finite."""
         with self._writing(), open(self.path / METRICS, "a") as f:
-            f.write(json.dumps(row) + "\n")
+            f.write(json.dumps(plain(row), allow_nan=False) + "\n")
 
-    def metrics_size(self) -> int:
-        """Bytes of metrics.jsonl now: a checkpoint remembers it."""
-        path = self.path / METRICS
-        return path.stat().st_size if path.exists() else 0
+    def mark_metrics(self) -> dict[str, int]:
+        """Size and CRC of metrics.jsonl, which is on the disk before a checkpoint remembers them."""
+        with self._writing(), open(self.path / METRICS, "ab+") as f:
+            os.fsync(f.fileno())
+            f.seek(0)
+            content = f.read()
+        return {"size": len(content), "crc": zlib.crc32(content)}
+
+    def has_metrics(self, mark: Any) -> bool:
+        """Whether metrics.jsonl still begins with what was marked."""
+        try:
+            content = (self.path / METRICS).read_bytes()[: mark["size"]]
+            return {"size": len(content), "crc": zlib.crc32(content)} == mark
+        except (FileNotFoundError, TypeError, KeyError):
+            return False
 
     def truncate_metrics(self, size: int) -> None:
         """Forget what was logged after the checkpoint that the run resumes from."""
@@ -142,33 +161,39 @@ class RunDirectory:
         self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]
     ) -> None:
         """evidence.npz, evidence.json and files of the task's own; nothing where there is nothing."""
-        self.write_files({**files, **({f"{EVIDENCE}.npz": _archive(arrays)} if arrays else {})})
+        self.write_files({**files, **({EVIDENCE_ARRAYS: _archive(arrays)} if arrays else {})})
         if tables:
-            with self._writing():
-                write_json(self.path / f"{EVIDENCE}.json", tables)
+            self.write_json(EVIDENCE_TABLES, tables)
 
     def write_files(self, files: Mapping[str, Callable[[Path], None]]) -> None:
         """Files by name, each by its function, whole or not at all."""
         with self._writing():
             for name, write in files.items():
-                temporary = self.path / f".{os.getpid()}.{name}"  # numpy wants its suffix at the end
-                write(temporary)
-                os.replace(temporary, self.path / name)
+                write_whole(self.path / name, write)
 
-    def _writing(self) -> "_Writing":
-        return _Writing(self.path)
-
-
-class _Writing:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, OSError):
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as e:
+            then = "it goes on from its last checkpoint" if self.resumable() else "it starts anew"
             raise OutputError(
-                f"the run's folder {self.path} cannot be written ({error.strerror}); make room or set paths.results to a folder "
-                "that can be written, then run the same command again: what was saved is kept."
-            ) from error
+                f"the run's folder {self.path} cannot be written ({e.strerror}); make room or set paths.results to a "
+                f"folder that can be written, then run the same command again: {then}."
+            ) from e
+
+
+def _taken(lock) -> bool:
+    """Take an open lock file for this process; False if another one keeps it."""
+    for attempt in range(TRIES):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if attempt + 1 < TRIES:
+                time.sleep(BETWEEN)
+    return False
+
+
+def _archive(arrays: Mapping[str, np.ndarray]) -> Callable[[Path], None]:
+    return lambda path: np.savez_compressed(path, **arrays)

@@ -28,7 +28,8 @@ class ScheduleConfig:
         """ConfigError if a milestone lies beyond the run of ``total`` units."""
         if self.name == "multistep" and max(self.milestones) >= max(total, 1):
             raise ConfigError(
-                f"trainer.schedule.milestones has {max(self.milestones)}, but the run ends after {total} {self.unit}s; lower it or lengthen the run."
+                f"trainer.schedule.milestones has {max(self.milestones)}, but the run ends after {total} {self.unit}s; "
+                "lower it or lengthen the run."
             )
 
     def __call__(self, t: float, total: float) -> float:

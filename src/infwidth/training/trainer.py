@@ -1,240 +1,242 @@
-"""One loop for every task and model: step, clip, apply, log, evaluate, checkpoint. It knows neither tasks nor models."""
+"""One loop for every task and model: step, clip, apply, log, evaluate, checkpoint. It knows neither tasks nor models.
 
+:meth:`Trainer.train` trains; :meth:`Trainer.fit` fits a model in closed form, at once. A state is evaluated once on a
+split. What a run has is written before it concludes: the selected state and its features, then the task's evidence.
+"""
+
+import contextlib
 import math
-import signal
-import sys
-import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from infwidth.config import key
-from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
 from infwidth.progress import Bars, bar
-from infwidth.tasks.contract import Task
-from infwidth.training import checkpoints
+from infwidth.tasks.contract import Evaluation, Task
+from infwidth.training import checkpoints, resuming
 from infwidth.training.clipping import clipped
+from infwidth.training.config import Length, TrainerConfig, rate_factor
+from infwidth.training.memory import during
+from infwidth.training.position import Position
 from infwidth.training.run_directory import RunDirectory
-from infwidth.training.schedules import ScheduleConfig
+from infwidth.training.stopping import Interrupted, Stop
 
 WATCH_EVERY = 20
 """Steps between looks at the loss: often enough to stop a diverged run soon, rarely enough not to stall a GPU."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
-    """conf/trainer/default.yaml"""
-
-    epochs: int = key(at_least=0, default=100)
-    steps: int | None = key(at_least=1, default=None)
-    stop_epoch: int | None = key(at_least=1, default=None)
-    learning_rate: float = key(above=0, default=0.1)
-    decay: float = key(at_least=0, default=0.0)
-    schedule: ScheduleConfig = ScheduleConfig()
-    clip: float | None = key(above=0, default=0.5)
-    clip_by: Literal["global", "parameter"] = "global"
-    clip_follows_schedule: bool = False
-    selection: Literal["validation", "last", "paper"] = "validation"
-    evaluate_every: int = key(at_least=1, default=1)
-    checkpoint_every: int = key(at_least=0, default=5, decides=False)
-    progress: bool = key(default=True, decides=False)
-    device: str = key(default="auto", decides=False)
-    dtype: Literal["float32", "float64"] = "float32"
-    threads: int | None = key(at_least=1, default=None, decides=False)
-
-    def idle(self) -> tuple[str, ...]:
-        """Keys without effect at these values of the others."""
-        found = () if self.clip is not None else ("clip_by", "clip_follows_schedule")
-        return found
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
-
-
 class Diverged(Exception):
-    """The loss is no longer finite."""
+    """A number is no longer finite."""
+
+
+class Listener(Protocol):
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Told every row of metrics.jsonl."""
 
 
 class Trainer:
     """Trains ``model`` on ``task`` and leaves everything in ``directory``; resumes from what is there.
 
-    run: the run's id; label: for the progress bar; logger: log(row) is called once an epoch.
+    length: of the run, from :func:`infwidth.training.config.checked`. label: what the run is called on the screen.
+    grows_to: bytes that the model's state comes to, where it grows. listeners: are told what is logged.
     """
 
     def __init__(
-        self, config: TrainerConfig, task: Task, model: Model, directory: RunDirectory, run: str, label: str, logger
+        self,
+        config: TrainerConfig,
+        task: Task,
+        model: Model,
+        length: Length,
+        directory: RunDirectory,
+        label: str,
+        grows_to: int = 0,
+        listeners: Iterable[Listener] = (),
     ):
-        self.config, self.task, self.model, self.directory = config, task, model, directory
-        self.run, self.label, self.logger = run, label, logger
-        per_epoch, schedule = task.steps_per_epoch, config.schedule
-        self.total_steps = min(config.epochs * per_epoch, config.steps or sys.maxsize)
-        self.epochs = math.ceil(self.total_steps / per_epoch)
-        self.last_step = min(self.total_steps, (config.stop_epoch or sys.maxsize) * per_epoch)
-        known = {"epoch": 1 / per_epoch, "step": 1, **task.units}
-        if schedule.unit not in known:
-            raise ConfigError(
-                f"trainer.schedule.unit is {schedule.unit!r}, which this task does not count; choose one of: {', '.join(known)}."
-            )
-        self.per_step = known[schedule.unit]
-        schedule.check(self.epochs if schedule.unit == "epoch" else self.total_steps * self.per_step)
-        if config.selection == "validation" and not task.selects:
-            raise ConfigError(
-                "trainer.selection=validation would select on the test: this task has no validation data of its own; use trainer.selection=last."
-            )
-        if model.closed_form and self.total_steps:
-            raise ConfigError("a model in closed form is fitted at once and not trained; set trainer.epochs=0.")
-        if model.closed_form:
-            task.training_set()  # a task that has none says so before anything is written
-        task.check(config.learning_rate)
-        self.epoch = self.step = 0
-        self.seconds = 0.0
-        self.history: list[dict[str, float]] = []  # metrics of the steps of the current epoch
-        self.best: dict[str, Any] = {}
-        self.best_state: dict[str, Tensor] = {}
+        self.config, self.task, self.model, self.length = config, task, model, length
+        self.directory, self.label, self.grows_to, self.listeners = directory, label, grows_to, list(listeners)
+        self.at, self.stop, self.began = Position(), Stop(), 0.0
+        self.best_state: dict[str, Tensor] = {}  # a snapshot of the selected state, where that is not the present one
+        self.best_evaluations: dict[str, Evaluation] = {}
+        self.evaluations: dict[str, Evaluation] = {}  # of the present state, by split
         self.fitted: dict[str, float] = {}
-        self._stop = False
+        self.tested: dict[str, float] = {}
 
-    def fit(self) -> dict[str, Any]:
-        """Train to the end and return the summary: status 'finished' or 'diverged', metrics, best epoch, steps, seconds.
+    def train(self) -> str:
+        """Train to the end; the status: 'finished' or 'diverged'.
 
-        Raises Interrupted after SIGINT or SIGTERM, with the state saved (unless checkpoint_every is 0); a second signal stops at once.
+        Raises Interrupted after SIGINT or SIGTERM, with the state saved (unless checkpoint_every is 0); a second signal
+        stops at once. Raises ConfigError if memory runs out, CheckpointError or OutputError if something cannot be
+        written.
         """
-        initial = self._features()
-        if self.config.checkpoint_every:
-            # The state and the best one so far: said now, not after hours of work.
-            checkpoints.require_room(self.directory.checkpoints, 2 * checkpoints.size_of(self.model.state()))
-        self._resume()
-        started, earlier = time.perf_counter(), self.seconds
-        handlers = self._listen()
-        try:
+        with self.stop:
             try:
-                self._train(lambda: earlier + time.perf_counter() - started)
-                status, metrics = "finished", self._conclude(initial)
+                initial = self._features()
+                self._require_room()
+                self._resume()
+                with self._bar() as done:
+                    if not self.length.last and not self.at.best:
+                        self._log(self._evaluate())
+                        self._note_time()
+                    while self.at.step < self.length.last:
+                        self._epoch(done)
+                        self._end_epoch()
+                        done.set_postfix(self._best_accuracy(), refresh=False)
+                return self._conclude(initial)
             except Diverged:
-                status, metrics = "diverged", {}
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+                return "diverged"
+
+    def fit(self) -> str:
+        """Fit a model in closed form, once, and evaluate it once on each split; the status, as for :meth:`train`.
+
+        A fit is not saved in the middle: a signal stops it at once.
+        """
+        try:
+            initial = self._features()
+            self.directory.truncate_metrics(0)
+            self.began = time.perf_counter()
+            with self._doing("the fit"):
+                watch = Bars(quiet=not self.config.progress)
+                self.fitted = self.model.fit(*self.task.training_set(), watch)
+            self._log({**{f"fit/{k}": v for k, v in self.fitted.items()}, **self._evaluate()})
+            self._note_time()
+            return self._conclude(initial)
+        except Diverged:
+            return "diverged"
+
+    def summary(self) -> dict[str, Any]:
+        """What there is to say of the run so far, whatever became of it."""
+        metrics = {f"test/{k}": v for k, v in self.tested.items()}
+        metrics |= {f"fit/{k}": v for k, v in self.fitted.items()}
+        metrics |= {f"validation/{k}": v for k, v in self.at.best.items() if k != "epoch"}
         return {
-            "status": status,
-            "metrics": {
-                **metrics,
-                **{f"fit/{k}": v for k, v in self.fitted.items()},
-                **{f"validation/{k}": v for k, v in self.best.items() if k != "epoch"},
-            },
-            "best_epoch": self.best.get("epoch"),
-            "steps": self.step,
-            "train_seconds": self.seconds,
+            "metrics": metrics,
+            "best_epoch": self.at.best.get("epoch"),
+            "steps": self.at.step,
+            "train_seconds": self.at.seconds,
         }
 
-    def _train(self, clock) -> None:
-        per_epoch = self.task.steps_per_epoch
-        quiet = not self.config.progress or not self.last_step
-        with bar(total=self.last_step, initial=self.step, desc=self.label, unit="step", disable=quiet) as done:
-            if self.last_step == 0 and not self.best:
-                watch = Bars(quiet=not self.config.progress)
-                found = self.model.fit(*self.task.training_set(), watch) if self.model.closed_form else {}
-                self._log({**{f"fit/{k}": v for k, v in found.items()}, **self._evaluate()})
-                self.fitted, self.seconds = found, clock()
-            while self.step < self.last_step:
-                pending: list[dict[str, Tensor]] = []
-                for batch in self.task.batches(self.epoch, self.step - self.epoch * per_epoch):
-                    pending.append(self._one_step(batch))
-                    done.update()
-                    if len(pending) == WATCH_EVERY:
-                        self._watch(pending)
-                    if self.step == self.last_step:
-                        break
-                    if self._stop:
-                        self._watch(pending)
-                        self.seconds = clock()
-                        self._save()
-                        raise Interrupted
-                self._watch(pending)
-                self._end_epoch(clock)
-                done.set_postfix(
-                    {k.removeprefix("validation/"): f"{v:.2f}" for k, v in self.best.items() if k == "accuracy"},
-                    refresh=False,
-                )
-
-    def _one_step(self, batch) -> dict[str, Tensor]:
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """One step of SGD; the batch's metrics."""
         config, factor = self.config, self._factor()
         update, metrics = self.task.step(self.model, batch)
         if config.clip is not None:  # without a threshold the norm is not worth its price
-            update, metrics["gradient_norm"] = clipped(
-                update, config.clip * (factor if config.clip_follows_schedule else 1), config.clip_by
-            )
+            threshold = config.clip * (factor if config.clip_follows_schedule else 1)
+            update, metrics["gradient_norm"] = clipped(update, threshold, config.clip_by)
         self.model.apply_update(update, config.learning_rate * factor, config.decay)
-        self.step += 1
+        self.at.step += 1
+        self.evaluations = {}
         return metrics
 
     def _factor(self) -> float:
-        if self.config.schedule.unit == "epoch":
-            return self.config.schedule(self.epoch, self.epochs)
-        return self.config.schedule(self.step * self.per_step, self.total_steps * self.per_step)
+        return rate_factor(self.config, self.task, self.length, self.at.epoch, self.at.step)
 
-    def _watch(self, pending: list[dict[str, Tensor]]) -> None:
-        """Move pending metrics to the epoch's history in one transfer; raise Diverged if a value is not finite."""
-        if not pending:
+    def _epoch(self, done: tqdm) -> None:
+        """The steps of the present epoch that are left."""
+        watched: list[dict[str, Tensor]] = []
+        begun = self.at.step - self.at.epoch * self.length.per_epoch
+        with self._doing("training"):
+            for batch in self.task.batches(self.at.epoch, begun):
+                watched.append(self.step(batch))
+                done.update()
+                if len(watched) == WATCH_EVERY:
+                    self._watch(watched)
+                if self.at.step == self.length.last:
+                    break
+                if self.stop.asked:
+                    self._watch(watched)
+                    self._save()
+                    raise Interrupted
+        self._watch(watched)
+
+    def _watch(self, watched: list[dict[str, Tensor]]) -> None:
+        """Move the metrics of some steps to the epoch's history in one transfer; Diverged if one is not finite."""
+        if not watched:
             return
-        names = list(pending[0])
-        values = torch.stack([torch.stack([row[name] for name in names]) for row in pending]).tolist()
-        pending.clear()
-        self.history += [dict(zip(names, row, strict=True)) for row in values]
+        names = list(watched[0])
+        values = torch.stack([torch.stack([row[name] for name in names]) for row in watched]).tolist()
+        watched.clear()
+        self.at.history += [dict(zip(names, row, strict=True)) for row in values]
         if not all(math.isfinite(v) for row in values for v in row):
-            self._log({f"train/{k}": self.history[-1][k] for k in names})
+            self._log({f"train/{k}": self.at.history[-1][k] for k in names})
             raise Diverged
 
-    def _end_epoch(self, clock) -> None:
-        row = {f"train/{k}": math.fsum(h[k] for h in self.history) / len(self.history) for k in self.history[0]}
+    def _end_epoch(self) -> None:
+        history, at = self.at.history, self.at
+        row = {f"train/{k}": math.fsum(h[k] for h in history) / len(history) for k in history[0]}
         row["learning_rate"] = self.config.learning_rate * self._factor()
-        self.history = []
-        self.epoch += 1
-        last = self.step == self.last_step
-        if last or self.epoch % self.config.evaluate_every == 0:
+        at.history, at.epoch = [], at.epoch + 1
+        last = at.step == self.length.last
+        if at.step == at.epoch * self.length.per_epoch:  # not where training ends inside an epoch
+            with self._doing("the end of an epoch"):
+                row |= {f"model/{k}": v for k, v in self.model.end_of_epoch(self.task.held_out).items()}
+        if last or at.epoch % self.config.evaluate_every == 0:
             row |= self._evaluate()
-        self.seconds = clock()
-        self._log({**row, "seconds": round(self.seconds, 3)})
-        if last or self._stop or self.epoch % (self.config.checkpoint_every or 1) == 0:
+        self._note_time()
+        self._log({**row, "seconds": round(at.seconds, 3)})
+        if last or self.stop.asked or at.epoch % (self.config.checkpoint_every or 1) == 0:
             self._save()
-        if self._stop and not last:
+        if self.stop.asked and not last:
             raise Interrupted
 
-    def _log(self, row: Mapping[str, Any]) -> None:
-        row = {"epoch": self.epoch, "step": self.step, **row}
-        self.directory.append_metrics(row)
-        self.logger.log(row)
+    def _evaluation(self, split: str) -> Evaluation:
+        """Of the present state; where nothing is set apart for selection, the validation is the test."""
+        split = split if self.task.selects else "test"
+        if split not in self.evaluations:
+            with self._doing(f"the evaluation on the {split} data"):
+                self.evaluations[split] = self.task.evaluate(self.model, split)
+        return self.evaluations[split]
 
     def _evaluate(self) -> dict[str, float]:
-        """Evaluate on validation, or with selection=paper on the test, and remember the best state."""
-        found = self.task.evaluate(self.model, "test" if self.config.selection == "paper" else "validation").metrics
+        """Evaluate the present state as the config says, and select it if it is the best so far."""
+        found = self._evaluation(self.config.selects_on).metrics
+        row = {f"validation/{k}": v for k, v in found.items()}
         if not math.isfinite(found["loss"]):
-            self._log({f"validation/{k}": v for k, v in found.items()})
+            self._log(row)
             raise Diverged
-        if self.config.selection == "last":
-            self.best = {
-                "epoch": self.epoch,
-                **found,
-            }  # the state to be tested is the one there is: no second copy of it
-        elif not self.best or found["accuracy"] > self.best["accuracy"]:
-            self.best = {"epoch": self.epoch, **found}
-            self.best_state = self.model.snapshot()
-        return {f"validation/{k}": v for k, v in found.items()}
+        best = self.at.best
+        if self.config.selection == "last" or not best or found["accuracy"] > best["accuracy"]:
+            self.at.best = {"epoch": self.at.epoch, **found}
+            self.best_evaluations = self.evaluations
+            self.best_state = {}
+            if self.config.selection != "last" and self.at.step < self.length.last:  # else it stays the present one
+                with self._doing("a copy of the best state"):
+                    self.best_state = self.model.snapshot()
+        return row
 
-    def _conclude(self, initial: np.ndarray) -> dict[str, float]:
-        """Test the selected state once, keep it, its features of the probe and the task's evidence."""
+    def _best_accuracy(self) -> dict[str, str]:
+        return {k: f"{v:.2f}" for k, v in self.at.best.items() if k == "accuracy"}
+
+    def _conclude(self, initial: np.ndarray) -> str:
+        """Keep the selected state and its features, test it, and keep the task's evidence and what it concludes."""
         if self.best_state:
-            self.model.load_state(self.best_state)
-        evaluation = self.task.evaluate(self.model, "test")
-        found = {f"test/{k}": v for k, v in {**evaluation.metrics, **self.task.conclude(self.model)}.items()}
+            self.model.restore(self.best_state)
+            self.best_state, self.evaluations = {}, self.best_evaluations
+        if self.config.checkpoint_every:
+            best = self.directory.checkpoints / checkpoints.BEST
+            checkpoints.save(best, self.model.state(), self.at.best, self.directory.id)
+        self._keep_features(initial)
+        test = self._evaluation("test")
+        self.tested = dict(test.metrics)
+        try:
+            with self._doing("the conclusion"):
+                evidence = self.task.evidence(self.model)
+                self.directory.write_evidence(test.arrays, evidence.tables, evidence.files)
+                self.tested |= self.task.conclude(self.model)
+        finally:
+            self._log({f"test/{k}": v for k, v in self.tested.items()})
+        # A network that validates at one step of adaptation may still blow up at twenty.
+        return "finished" if math.isfinite(self.tested["loss"]) else "diverged"
+
+    def _features(self) -> np.ndarray:
+        with self._doing("the features of the probe"):
+            return self.model.features(self.task.probe().x).cpu().numpy()
+
+    def _keep_features(self, initial: np.ndarray) -> None:
         probe = self.task.probe()
         self.directory.write_features(
             initial=initial,
@@ -243,71 +245,45 @@ class Trainer:
             names=np.array(probe.names),
             examples=np.array(probe.examples, dtype=str),
         )
-        evidence = self.task.evidence(self.model)
-        self.directory.write_evidence(evaluation.arrays, evidence.tables, evidence.files)
-        if self.config.checkpoint_every:
-            checkpoints.save(
-                self.directory.checkpoints / checkpoints.BEST,
-                self.best_state or self.model.state(),
-                self.best,
-                self.run,
-            )
-        self._log(found)
-        return found
 
-    def _features(self) -> np.ndarray:
-        return self.model.features(self.task.probe().x).cpu().numpy()
+    def _log(self, row: Mapping[str, Any]) -> None:
+        row = {"epoch": self.at.epoch, "step": self.at.step, **row}
+        self.directory.append_metrics(row)
+        for listener in self.listeners:
+            listener.log(row)
+
+    def _require_room(self) -> None:
+        """CheckpointError without room for the last state and the one before: said now, not after hours of work."""
+        if self.config.checkpoint_every:
+            size = max(checkpoints.size_of(self.model.state()), self.grows_to)
+            checkpoints.require_room(self.directory.checkpoints, 2 * size)
 
     def _save(self) -> None:
-        if not self.config.checkpoint_every:
-            return
-        state = self.model.state()
-        # Rows that a growing model has had since its best state are not written twice.
-        shared = {
-            k: len(v)
-            for k, v in self.best_state.items()
-            if v.dim() and k in state and v.data_ptr() == state[k].data_ptr()
-        }
-        tensors = {f"model.{k}": v for k, v in state.items()} | {
-            f"best.{k}": v for k, v in self.best_state.items() if k not in shared
-        }
-        info = {
-            "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
-            "metrics_size": self.directory.metrics_size(), "shared": shared,
-        }  # fmt: skip
-        checkpoints.rotate_and_save(self.directory.checkpoints, tensors, info, self.run)
+        self._note_time()
+        if self.config.checkpoint_every:
+            resuming.save(self.directory, self.model, self.best_state, self.at)
 
     def _resume(self) -> None:
-        found = checkpoints.latest(self.directory.checkpoints, self.run, warn=tqdm.write)
-        if found is None:
-            self.directory.truncate_metrics(0)
-            return
-        tensors, info = found
-        device = next(iter(self.model.state().values())).device
+        found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
+        if found is not None:
+            self.at, self.best_state, self.evaluations = found.position, found.best, {}
+        self.began = time.perf_counter() - self.at.seconds
 
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    def _note_time(self) -> None:
+        self.at.seconds = time.perf_counter() - self.began
 
-        self.model.load_state(part("model."))  # from the CPU: a large model has no room for a copy on its device
-        shared = {k: tensors[f"model.{k}"][:rows] for k, rows in info["shared"].items()}
-        self.best_state, self.best = {k: v.to(device) for k, v in {**part("best."), **shared}.items()}, info["best"]
-        self.epoch, self.step, self.seconds, self.history = (
-            info["epoch"],
-            info["step"],
-            info["seconds"],
-            info["history"],
-        )
-        self.directory.truncate_metrics(info["metrics_size"])
+    def _bar(self) -> tqdm:
+        quiet = not self.config.progress or not self.length.last
+        return bar(total=self.length.last, initial=self.at.step, desc=self.label, unit="step", disable=quiet)
 
-    def _listen(self) -> dict:
-        """Let the first SIGINT or SIGTERM end the current step cleanly; returns the handlers to restore."""
-        if threading.current_thread() is not threading.main_thread():
-            return {}
-
-        def handle(number, frame):
-            if self._stop:
-                raise KeyboardInterrupt
-            self._stop = True
-            tqdm.write("Stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)
-
-        return {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    @contextlib.contextmanager
+    def _doing(self, what: str) -> Iterator[None]:
+        """ConfigError if what is done runs out of memory, Diverged if a factor leaves the floating-point numbers."""
+        try:
+            with during(f"{self.label}: {what}"):
+                yield
+        except (RuntimeError, OverflowError) as e:
+            if isinstance(e, RuntimeError) and "without overflow" not in str(e):
+                raise
+            self._log({})
+            raise Diverged from e

@@ -129,10 +129,11 @@ class Word2Vec(Task):
         """
         config = self.config
         summed = max(self.positions * config.negatives / (config.shared_negatives or torch.inf), self.positions / 16)
-        if config.most_summed is not None and learning_rate**2 * summed > config.most_summed:
+        overshoot = learning_rate * learning_rate * summed  # not a power, which raises an error where this is infinite
+        if config.most_summed is not None and overshoot > config.most_summed:
             raise ConfigError(
                 f"minibatches of task.words_per_step={config.words_per_step} ({self.positions:.0f} positions) with task.shared_negatives={config.shared_negatives} "
-                f"are too large for trainer.learning_rate={learning_rate:g}: {learning_rate:g}^2 times {summed:.0f} summed gradients is {learning_rate**2 * summed:.2f}, "
+                f"are too large for trainer.learning_rate={learning_rate:g}: {learning_rate:g}^2 times {summed:.0f} summed gradients is {overshoot:.2f}, "
                 f"beyond task.most_summed={config.most_summed:g}, up to which training was seen to follow sequential SGD. Raise task.shared_negatives, lower "
                 "task.words_per_step or the rate, or set task.most_summed=null to go on regardless."
             )

@@ -1,0 +1,291 @@
+"""A run as a whole: from its config to its summary, whatever happens in between."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infwidth.data.catalog import obtain
+from infwidth.data.prepared import Prepared
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
+from infwidth.models.contract import Model
+from infwidth.runs import spec as specification
+from infwidth.runs.compose import CONF, composed
+from infwidth.runs.spec import Spec
+from infwidth.runs.store import ENDED
+from infwidth.tasks.contract import Task
+from infwidth.training import checkpoints, provenance, resources
+from infwidth.training.config import Length, checked
+from infwidth.training.connection import chosen_mode
+from infwidth.training.files import plain
+from infwidth.training.logging import NoLogger, WandbLogger, described, group
+from infwidth.training.memory import during
+from infwidth.training.provenance import Starts
+from infwidth.training.resources import Predicted, Resources
+from infwidth.training.run_directory import RunDirectory
+from infwidth.training.stopping import Interrupted
+from infwidth.training.trainer import Trainer
+
+DECIDES_NUMBERS = False
+
+DEMO_SECONDS = 20 * 60
+"""scale=demo promises minutes: a run that would take longer is refused."""
+
+OF_AN_END = {"id", "metrics", "provenance"}
+"""What the summary of a run that has ended has besides its status."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is specified, with its data at hand. directory: where it is kept."""
+
+    spec: Spec
+    data: Prepared
+    task: Task
+    length: Length
+    resources: Resources
+    directory: RunDirectory
+
+    def into(self, folder: Path) -> "Job":
+        """The same run, kept in another folder."""
+        return replace(self, directory=RunDirectory(folder))
+
+    def ended(self) -> dict[str, Any] | None:
+        """The summary of a run that has ended before and is not to be repeated. OutputError if it is damaged."""
+        if self.spec.run.force:
+            return None
+        summary = self.directory.summary()
+        if summary.get("status") not in ENDED:
+            return None
+        if OF_AN_END - summary.keys() or summary["id"] != self.directory.id:
+            raise OutputError(
+                f"the summary of {self.directory.path} is not that of an ended run; restore it, or use force=true, "
+                "which carries out the run again."
+            )
+        return summary
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a run begins with. wandb: W&B's mode, None for logger=none."""
+
+    model: Model
+    predicted: Predicted | None
+    wandb: str | None
+
+
+def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda folder: None) -> dict[str, Any]:
+    """Carry out the run of a plain config, or skip it if it is finished; returns its summary.
+
+    announce: told the run's folder before it starts. Raises InfwidthError for everything a user can mend, and
+    Interrupted when asked to stop, with the state saved.
+    """
+    try:
+        job = specified(config)
+        announce(job.directory.path)
+        # Before the run's folder exists: a config that is wrong leaves none.
+        ready = None if job.ended() else _made_ready(job)
+        with job.directory.locked():
+            if job.spec.run.force:
+                job.directory.clear()
+            if summary := job.ended():
+                return _skipped(job, summary)
+            return _carried_out(job, ready or _made_ready(job))
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted. What was written is kept, the same command goes on from there.") from None
+
+
+def specified(config: Mapping[str, Any]) -> Job:
+    """The run of a plain config, its data prepared. InfwidthError for everything that is wrong with it."""
+    spec = specification.specified(config)
+    device = resources.chosen_device(spec.trainer)
+    with during(f"{spec.label}: the preparation of its data"):
+        return _on(spec, obtain(spec.run.data), device)
+
+
+def _on(spec: Spec, data: Prepared, device: torch.device) -> Job:
+    run, task = spec.run, spec.build_task(data, device)
+    length = checked(run.trainer, task)
+    shape = resources.asked_of_model(run.trainer, task, length)
+    folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
+    return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, by which numbers do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _made_ready(job: Job) -> Ready:
+    """Refuse what does not fit or takes too long, and make the model."""
+    spec = job.spec
+    job.resources.require_memory(job.task)
+    with during(f"{spec.label}: its preparation"):
+        predicted = job.resources.predicted(job.task)
+        if spec.run.scale == "demo":
+            _require_minutes(job, predicted)
+        if predicted is not None:
+            print(f"predicted: {predicted.sentence}", flush=True)
+        model = spec.build_model(job.resources.shape, job.resources.device)
+    return Ready(model, predicted, chosen_mode(spec.run.logger.mode) if spec.run.logger.name == "wandb" else None)
+
+
+def _require_minutes(job: Job, predicted: Predicted | None) -> None:
+    """ConfigError, with what would do, for a run that takes longer than scale=demo promises."""
+    if predicted is None or predicted.train_seconds <= DEMO_SECONDS:
+        return
+    tasks = _tasks_in_minutes(job)
+    use = f"use {' or '.join(tasks)} as it is set up for this model, or" if tasks else "use"
+    raise ConfigError(
+        f"{job.spec.label} would take about {predicted.train_seconds / 60:.0f} min at scale=demo, which promises at "
+        f"most {DEMO_SECONDS // 60}; {use} a smaller trainer.epochs or model, or scale=cpu."
+    )
+
+
+def _tasks_in_minutes(job: Job) -> list[str]:
+    """The choices of task of the same kind that a demo of the same model is short with, as they are in conf/."""
+    found, others = [], [f"model={job.spec.model.name}", "scale=demo"]
+    for name in sorted(path.stem for path in Path(CONF, "task").glob("*.yaml")):
+        try:
+            other = specification.specified(composed("train", [f"task={name}", *others]))
+            if other.task.name == job.spec.task.name:
+                other_job = _on(other, job.data, job.resources.device)
+                predicted = other_job.resources.predicted(other_job.task)
+                if predicted is None or predicted.train_seconds <= DEMO_SECONDS:
+                    found.append(f"task={name}")
+        except InfwidthError:
+            continue  # a task that does not go with the model, or with data of one's own
+    return found
+
+
+def _skipped(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
+    """A run that has ended before."""
+    if summary["status"] == "finished":
+        _write_missing_files(job)
+    status = f"already {summary['status']}, skipped ({job.directory.path}; force=true repeats it)"
+    print(f"{job.spec.label}: {status}", flush=True)
+    return summary
+
+
+def _write_missing_files(job: Job) -> None:
+    """Write what the task is now asked to keep of a finished run, such as its word vectors, from the run's
+    checkpoint."""
+    directory = job.directory
+    missing = [name for name in job.task.files if not (directory.path / name).exists()]
+    if not missing:
+        return
+    path = directory.checkpoints / checkpoints.BEST
+    if not path.exists():
+        raise ConfigError(
+            f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true "
+            "repeats it."
+        )
+    with during(f"{job.spec.label}: writing {', '.join(missing)}"):
+        model = job.spec.build_model(job.resources.shape, job.resources.device)
+        try:
+            model.load_state(checkpoints.load(path, directory.id).tensors)
+        except CheckpointError as e:
+            raise CheckpointError(f"{', '.join(missing)} cannot be written: {e}; force=true repeats the run.") from e
+        files = job.task.evidence(model).files
+        directory.write_files({name: files[name] for name in missing})
+    print(f"{', '.join(missing)} written from the run's checkpoint, {directory.path}", flush=True)
+
+
+def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
+    """Train or fit, and write the summary however that ends."""
+    spec, directory, length = job.spec, job.directory, job.length
+    directory.create(spec.config)
+    logger = _logger(job, ready.wandb)
+    starts = Starts(directory, job.resources.device)
+    grows_to, listeners = job.resources.grows_to, (starts, logger)
+    trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
+
+    def end(status: str, **error: str) -> dict[str, Any]:
+        summary = plain(
+            {
+                **_about(job, ready),
+                "status": status,
+                **error,
+                **trainer.summary(),
+                "provenance": starts.summary(trainer.at.step),
+            }
+        )
+        directory.write_summary(summary)
+        logger.finish(summary["metrics"], failed=status != "finished")
+        return summary
+
+    try:
+        status = trainer.fit() if ready.model.closed_form else trainer.train()
+    except (Interrupted, KeyboardInterrupt):
+        end("interrupted")
+        kept = (
+            f"its state is in {directory.path}. Run the same command again to resume"
+            if directory.resumable()
+            else f"nothing is kept of it{'' if spec.trainer.checkpoint_every else ' with trainer.checkpoint_every=0'}"
+        )
+        raise Interrupted(f"{spec.label} was interrupted; {kept}.") from None
+    except BaseException as e:
+        end("failed", error=str(e) or type(e).__name__)
+        raise
+    summary = end(status)
+    directory.forget_progress()
+    print(_sentence(job, summary), flush=True)
+    if trainer.stop.asked:  # during the last evaluation, when there was nothing left to save
+        raise Interrupted(f"{spec.label} was at its end when it was asked to stop, and is {status}.")
+    return summary
+
+
+def _about(job: Job, ready: Ready) -> dict[str, Any]:
+    """What is known of a run before it begins."""
+    spec, manifest = job.spec, job.data.manifest
+    return {
+        "id": job.directory.id,
+        "name": spec.run.name,
+        "row": spec.run.row,
+        "seed": spec.run.seed,
+        "scale": spec.run.scale,
+        "predicted": ready.predicted.summary() if ready.predicted else {},
+        "parametrization": spec.abc.name,
+        "data": {"name": manifest["name"], "label": manifest["label"], "checksum": job.data.checksum},
+    }
+
+
+def _logger(job: Job, mode: str | None) -> NoLogger | WandbLogger:
+    if mode is None:
+        return NoLogger()
+    spec, settings = job.spec, job.spec.run.logger
+    config = described(spec.config, getattr(spec.model, "width", None), spec.abc.name)
+    return WandbLogger(
+        mode=mode,
+        required=settings.mode == "online",
+        project=settings.project,
+        entity=settings.entity,
+        tags=[spec.task.name, spec.model.name, f"scale-{spec.run.scale}", *settings.tags],
+        folder=job.directory.path,
+        group=group(spec.run.name, spec.run.scale),
+        name=spec.label,
+        job_type="train",
+        run=job.directory.id,
+        config={**config, "provenance": {"commit": provenance.commit(), "data": dict(job.data.manifest)}},
+    )
+
+
+def _sentence(job: Job, summary: Mapping[str, Any]) -> str:
+    predicted, label = summary["predicted"].get("train_seconds", 0), job.spec.label
+    training = f" (training predicted: {predicted:.0f} s)" if predicted > 10 else ""
+    where = f"in {summary['provenance']['wall_seconds']:.0f} s{training}, {job.directory.path}"
+    if summary["status"] == "diverged":
+        return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
+    metrics = summary["metrics"]
+    error = metrics.get("test/accuracy_standard_error")
+    spread = "" if error is None else f" ± {error:.2f}"
+    return f"{label}: test accuracy {metrics['test/accuracy']:.2f} %{spread} at epoch {summary['best_epoch']}, {where}"
