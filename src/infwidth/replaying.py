@@ -8,7 +8,7 @@ from typing import Any
 
 from infwidth import running
 from infwidth.running import Job
-from infwidth.runs.replay import FIRST, twin
+from infwidth.runs.replay import FIRST, thinned, twin
 from infwidth.training import provenance
 from infwidth.training.stopping import Interrupted
 from infwidth.training.trainer import Trainer
@@ -37,7 +37,7 @@ def record(job: Job) -> dict[str, Any]:
     """
     with running.one_thread():
         losses, metrics = _of_twin(job)
-        return {"first": first_losses(job), "losses": losses, "metrics": metrics, **where()}
+        return {"first": first_losses(job), "losses": thinned(losses), "metrics": metrics, **where()}
 
 
 def where() -> dict[str, Any]:

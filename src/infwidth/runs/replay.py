@@ -21,6 +21,9 @@ FIRST = 10
 EPOCHS = 3
 """Of a twin that is trained."""
 
+EVERY = 10
+"""Of the twin's losses the first ten are kept, then every tenth, and the last."""
+
 OF_TWIN = 1e-6
 POINTS = 0.5
 """By how many points an accuracy of a twin may differ on another CPU: a few of its examples lie on the boundary."""
@@ -49,6 +52,12 @@ def twin(config: Mapping[str, Any], shortened: Mapping[str, Any]) -> dict[str, A
         if last in group and not (groups[0] == "data" and small_text):
             group[last] = value if group[last] is None or isinstance(value, str) else min(value, group[last])
     return found
+
+
+def thinned(losses: Sequence[float]) -> list[float]:
+    """The losses of a twin that are kept."""
+    kept = [i for i in range(len(losses)) if i < FIRST or (i + 1) % EVERY == 0 or i == len(losses) - 1]
+    return [losses[i] for i in kept]
 
 
 def disagreement(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str | None, str]:
