@@ -2,14 +2,15 @@
 
     Model.forward(x)                       outputs
     Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
-    Model.linearized(x)                    outputs and the pullback of their cotangents to an Update, sharing the forward pass
+    Model.linearized(x)                    outputs, and the pullback of their cotangents to an Update
     Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
     Model.fit(x, labels, watch)            of a model with a closed form, in place of training
     Model.state() / load_state()           what a checkpoint holds
 
-    Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of its own
+    Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of
+                                           its own
 
     Update.norms() / scaled()              opaque to everyone but the model that made it
 
@@ -46,7 +47,10 @@ class Adapted(ABC):
 
     @abstractmethod
     def linearized(self, query: Tensor) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The same outputs, and the pullback: cotangents (episodes, queries, k) to the meta-gradient summed over episodes."""
+        """The same outputs, and the pullback.
+
+        It takes cotangents (episodes, queries, k) to the meta-gradient, summed over episodes.
+        """
 
 
 class Model(nn.Module, ABC):
@@ -61,8 +65,9 @@ class Model(nn.Module, ABC):
         """parameters <- (1 - rate * decay) parameters - rate * update, in place."""
 
     def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape to an update.
+        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback.
 
+        It takes cotangents of the outputs' shape to an update.
         Raises ConfigError for bags of indices and a family that does not take them.
         """
         if isinstance(x, Bags):
@@ -87,7 +92,7 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def feature_kernel(self, x: Tensor) -> Tensor:
-        """Half the cosines of the last hidden representations of inputs (n, d), of which the diagonal is 1/2: (n, n)."""
+        """Half the cosines (n, n) of the last hidden representations of inputs (n, d); the diagonal is 1/2."""
         h = self.features(x)
         h = h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
         return (h @ h.mT).div_(2)
@@ -128,8 +133,8 @@ class Adaptable(Protocol):
     ) -> Adapted:
         """Adapt to support inputs (episodes, examples, d) by ``steps`` steps of SGD on each episode's own loss.
 
-        second_order: whether pullbacks differentiate through the adaptation. which: 'all' parameters adapt, the 'readout'
-        alone or the 'hidden' layers. Raises ConfigError where a model cannot.
+        second_order: whether pullbacks differentiate through the adaptation. which: 'all' parameters adapt, the
+        'readout' alone or the 'hidden' layers. Raises ConfigError where a model cannot.
         """
 
 

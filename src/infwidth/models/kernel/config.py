@@ -20,6 +20,9 @@ from infwidth.parametrization import ABC, named, require_limit
 REGULARISER = 1e-4
 """Added to the diagonal of kernel regression, as published."""
 
+CACHE_LINE = 64
+"""Bytes that are moved for each number that lies apart from others."""
+
 REGRESSION_ONLY = ("regularisers", "choose_on")
 TP4_ONLY, PILIM_ONLY = ("sigma_u", "sigma_v"), ("sigma_w", "weight_rates", "bias_rates")
 
@@ -130,10 +133,8 @@ class KernelConfig:
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         if sizes is not None:
             numbers = sizes.words * sizes.asked
-            of_step = Work(
-                4 * sizes.bags * numbers, 3 * 64 * numbers, shape.steps and 1
-            )  # a cache line for each number
-            return of_step * shape.steps
+            moved = 3 * CACHE_LINE * numbers
+            return Work(4 * sizes.bags * numbers, moved) * shape.steps
         if self.solve != "regression":
             return None
         n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)
