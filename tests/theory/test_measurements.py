@@ -133,6 +133,7 @@ def test_the_dichotomy():
     )
     narrow, wide = (found[found.width == w].set_index(["parametrization", "activation"]) for w in (64, 1024))
     frozen, learning = wide.index[wide.r > 0], wide.index[wide.r == 0]
+    assert len(frozen) > 2 and len(learning) > 2
     assert (wide.kernel_moves[frozen] < 0.75 * narrow.kernel_moves[frozen]).all() and (
         wide.from_kernel_descent[frozen] < 0.75 * narrow.from_kernel_descent[frozen]
     ).all()
@@ -170,7 +171,9 @@ def test_finite_networks_converge_to_their_limits():
         outputs=3,
         examples=8,
     )
-    for slope in slopes(convergence.table(settings)).values():
+    found = slopes(convergence.table(settings))
+    assert len(found) == 4  # two limits, before training and after it
+    for slope in found.values():
         assert -0.65 < slope < -0.35
 
 

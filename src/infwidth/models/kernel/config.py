@@ -13,7 +13,7 @@ from infwidth.models.family import Offers
 from infwidth.models.kernel.bag_machine import BagKernelMachine
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.kernel.machine import KernelMachine
-from infwidth.models.kernel.one_layer import Kernel
+from infwidth.models.kernel.one_layer import Activation, Kernel
 from infwidth.models.kernel.regression import KernelRegression
 from infwidth.parametrization import ABC, named, require_limit
 
@@ -33,7 +33,7 @@ class KernelConfig:
 
     name: Literal["nngp_limit", "ntk_limit"]
     depth: int = key(at_least=1, default=1)
-    activation: Literal["linear", "relu"] = "relu"
+    activation: Activation = "relu"
     sigma_u: float = key(above=0, default=1.0)
     sigma_v: float = key(at_least=0, default=1.0)
     sigma_b: float = key(at_least=0, default=1.0)
