@@ -10,7 +10,8 @@ from infwidth.errors import ConfigError
 def problem(n=37, dtype=torch.float64, seed=0):
     g = torch.Generator().manual_seed(seed)
     X = torch.randn(n, 50, generator=g, dtype=torch.float64)
-    K = (X @ X.mT / 50).tril()  # its other triangle is a copy: not every CPU computes a product symmetric to the last digit
+    # One triangle is a copy of the other: not every CPU computes a product symmetric to the last digit.
+    K = (X @ X.mT / 50).tril()
     return (K + K.tril(-1).mT).to(dtype), torch.randn(n, 3, generator=g, dtype=torch.float64)
 
 

@@ -54,7 +54,7 @@ def test_a_zero_input_without_bias_has_a_finite_kernel():
 
 @pytest.mark.parametrize("tangent, name, c", [(True, "ntk", None), (False, "standard", 1)])
 def test_wide_networks_train_as_their_kernel_limit(tangent, name, c):
-    """ReLU networks without biases, centred at their initial function, approach kernel gradient descent at rate n^{-1/2}."""
+    """ReLU networks without biases, centred at their initial function, approach kernel descent at rate n^{-1/2}."""
     x, y, test = inputs(6), torch.tensor([0, 1, 2, 0, 1, 2]), inputs(4, 7)
     machine = KernelMachine(Kernel("relu", tangent, 0.9, 0.7, 0.0), D, K, torch.float64)
     errors = []

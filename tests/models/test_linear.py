@@ -87,7 +87,7 @@ def test_the_limit_without_a_readout_needs_d_coordinates():
 
 @pytest.mark.parametrize("sampled_when", ["at initialisation", "after training"])
 def test_sampled_networks_approach_the_limit_at_rate_one_over_root_n(sampled_when):
-    """Slope -1/2 of the rms difference over widths: a network trained from its sampled initialisation, and one sampled late."""
+    """Slope -1/2 of the rms difference over widths, of networks that were sampled before training or after it."""
     widths, draws = [64, 256, 1024, 4096], 12
     x = data(11)[0][0]
     limit = linear.mu_limit(D, K, 1.0, 0.5, 1.0, torch.float64)

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from infwidth import report
+from infwidth.config import load
 from infwidth.models.mlp import Factors, finite
 from infwidth.parametrization import ABC, classify, named
 from infwidth.reporting.theory import agreeing, best_rates, exponents, slopes
 from infwidth.seeding import stream
 from infwidth.theory import convergence, coordinate_check, dichotomy, learning_rates, plane
 from infwidth.theory.descent import squared_loss
-from infwidth.theory.experiment import parts, read_recipe
+from infwidth.theory.experiment import Case, parts, read_recipe
 from infwidth.theory.exponents import explosions, predicted
 from infwidth.theory.tracked import Tracked, draw
 
@@ -133,6 +134,7 @@ def test_the_dichotomy():
     )
     narrow, wide = (found[found.width == w].set_index(["parametrization", "activation"]) for w in (64, 1024))
     frozen, learning = wide.index[wide.r > 0], wide.index[wide.r == 0]
+    assert len(frozen) > 2 and len(learning) > 2
     assert (wide.kernel_moves[frozen] < 0.75 * narrow.kernel_moves[frozen]).all() and (
         wide.from_kernel_descent[frozen] < 0.75 * narrow.from_kernel_descent[frozen]
     ).all()
@@ -170,7 +172,9 @@ def test_finite_networks_converge_to_their_limits():
         outputs=3,
         examples=8,
     )
-    for slope in slopes(convergence.table(settings)).values():
+    found = slopes(convergence.table(settings))
+    assert len(found) == 4  # two limits, before training and after it
+    for slope in found.values():
         assert -0.65 < slope < -0.35
 
 
@@ -225,6 +229,13 @@ def test_intervals_of_slopes():
     squares = np.array([[w**-1.0] for w in widths]) * g.chisquare(4, size=(4, 50)) / 4
     fit, low, high = coordinate_check.slope(squares, widths, 300, np.random.default_rng(1))
     assert low < fit < high and low < -0.5 < high and math.isclose(fit, -0.5, abs_tol=0.1)
+
+
+def test_exponents_of_a_recipe_may_be_fractions():
+    between = load(Case, {"name": "between", "readout": "3/4", "c": "1/2"}, "recipe")
+    assert between.at(2) == RECIPE.at(2)["between NTK and μP"]
+    own = load(Case, {"name": "own", "a": [0, "1/4", "1/2"], "b": [0, 0, 0], "c": "1/2"}, "recipe")
+    assert own.at(2) == RECIPE.at(2)["hidden layer too large"] and own.at(1) is None
 
 
 def test_parts_of_every_scale():

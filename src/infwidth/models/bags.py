@@ -12,9 +12,9 @@ from infwidth.models.sparse import Sparse
 class Bags:
     """Inputs that are means of one-hot vectors, such as the context words of a position.
 
-    words (n,): the distinct indices that occur; means (B, n): the inputs in those coordinates, the others being zero; None
-    for one bag per index, the one-hot vectors themselves; touches (n,): how often each index occurs, which decides how much
-    it decays.
+    words (n,): the distinct indices that occur; means (B, n): the inputs in those coordinates, the others being
+    zero; None for one bag per index, the one-hot vectors themselves; touches (n,): how often each index occurs,
+    which decides how much it decays.
     """
 
     words: Tensor
@@ -35,9 +35,9 @@ class Bags:
 class Asked:
     """The outputs that are asked for of B bags: some of all of them, and one of each bag's own.
 
-    rows (n,): all distinct indices of outputs; shared: how many of the first of them are asked of every bag; own (B,): the
-    place in ``rows`` of each bag's own output; touches (n,): as in :class:`Bags`. Outputs and cotangents are (B, 1 + shared),
-    the bag's own output first.
+    rows (n,): all distinct indices of outputs; shared: how many of the first of them are asked of every bag; own
+    (B,): the place in ``rows`` of each bag's own output; touches (n,): as in :class:`Bags`. Outputs and cotangents
+    are (B, 1 + shared), the bag's own output first.
     """
 
     rows: Tensor

@@ -1,16 +1,18 @@
 """What every model offers, and what passes between a model, a task and the trainer.
 
-    Model.forward(x)                       outputs Model.gradient(x, cotangent)           Update: the vector-Jacobian
-    product with respect to the parameters Model.linearized(x)                    outputs and the pullback of their
-    cotangents to an Update, sharing the forward pass Model.linearized(bags, asked)          likewise for bags of
-    indices, of the outputs that are asked for Model.apply_update(update, rate, decay)  one step of SGD, in place
-    Model.features(x)                      the last hidden representation Model.fit(x, labels, watch)            of a
-    model with a closed form, in place of training Model.end_of_epoch(held_out)           what a model does to itself
-    after an epoch, before it is evaluated Model.state() / load_state()           what a checkpoint holds
+    Model.forward(x)                       outputs
+    Model.gradient(x, cotangent)           Update: the vector-Jacobian product with respect to the parameters
+    Model.linearized(x)                    outputs, and the pullback of their cotangents to an Update
+    Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
+    Model.apply_update(update, rate, decay)  one step of SGD, in place
+    Model.features(x)                      the last hidden representation
+    Model.fit(x, labels, watch)            of a model with a closed form, in place of training
+    Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
+    Model.state() / load_state()           what a checkpoint holds
     Model.snapshot() / restore()           what training changes, to go back to a state that it has left
 
     Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of
-    its own
+                                           its own
 
     Update.norms() / scaled()              opaque to everyone but the model that made it
 
@@ -47,8 +49,10 @@ class Adapted(ABC):
 
     @abstractmethod
     def linearized(self, query: Tensor) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """The same outputs, and the pullback: cotangents (episodes, queries, k) to the meta-gradient summed over
-        episodes."""
+        """The same outputs, and the pullback.
+
+        It takes cotangents (episodes, queries, k) to the meta-gradient, summed over episodes.
+        """
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
@@ -67,9 +71,9 @@ class Model(nn.Module, ABC):
         """parameters <- (1 - rate * decay) parameters - rate * update, in place."""
 
     def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback: cotangents of their shape
-        to an update.
+        """Outputs (B, k), of bags those ``asked`` for, no gradients kept, and the pullback.
 
+        It takes cotangents of the outputs' shape to an update.
         Raises ConfigError for bags of indices and a family that does not take them.
         """
         if isinstance(x, Bags):
@@ -103,8 +107,7 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def feature_kernel(self, x: Tensor) -> Tensor:
-        """Half the cosines of the last hidden representations of inputs (n, d), of which the diagonal is 1/2: (n,
-        n)."""
+        """Half the cosines (n, n) of the last hidden representations of inputs (n, d); the diagonal is 1/2."""
         h = self.features(x)
         h = h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
         return (h @ h.mT).div_(2)

@@ -7,8 +7,11 @@ import torch
 
 @dataclass(frozen=True)
 class Shape:
-    """What a run asks of its model: the dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples
-    there are to train on, how many of them a step takes, how many steps there are, and how many examples are evaluated in all."""
+    """What a run asks of its model.
+
+    The dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples there are to train
+    on, how many of them a step takes, how many steps there are, and how many examples are evaluated in all.
+    """
 
     inputs: int
     outputs: int
@@ -21,8 +24,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Sizes:
-    """A typical batch of bags: how many there are, how many indices they have in all, how many distinct ones, how many distinct
-    outputs are asked for, and how many of these of every bag."""
+    """A typical batch of bags.
+
+    How many there are, how many indices they have in all, how many distinct ones, how many distinct outputs are asked
+    for, and how many of these of every bag.
+    """
 
     bags: float
     members: float
@@ -33,8 +39,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Work:
-    """What training takes: floating-point operations in matrix products, bytes moved, steps, Gaussian expectations V and V', and the
-    sizes (n, k, m) of a typical product, by which the rate of products is measured."""
+    """What training takes.
+
+    Floating-point operations in matrix products, bytes moved, steps, Gaussian expectations V and V', and the sizes
+    (n, k, m) of a typical product, by which the rate of products is measured.
+    """
 
     flops: float
     bytes: float

@@ -1,7 +1,8 @@
 """A model family: what a run needs to know of it, described once, beside its code.
 
-A family is a module ``infwidth.models.<name>`` that defines FAMILY; ``model.name`` finds it by that name, without importing
-the others. A family of your own is any importable module that defines FAMILY: ``model.name`` with a dot names it.
+A family is a module ``infwidth.models.<name>`` that defines FAMILY; ``model.name`` finds it by that name, without
+importing the others. A family of your own is any importable module that defines FAMILY: ``model.name`` with a dot
+names it.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +23,9 @@ from infwidth.parametrization import ABC
 class Offers:
     """What a model of some config can do for a task.
 
-    bags, dense: whether it takes inputs that are bags of indices, and dense ones. adapts: the (parameters, order) by which it
-    adapts to an episode: 'all', 'readout' or 'hidden', and 'first' or 'second'. closed_form: whether it is fitted at once and not
-    trained.
+    bags, dense: whether it takes inputs that are bags of indices, and dense ones. adapts: the (parameters, order)
+    by which it adapts to an episode: 'all', 'readout' or 'hidden', and 'first' or 'second'. closed_form: whether
+    it is fitted at once and not trained.
     """
 
     bags: bool = False
@@ -67,7 +68,10 @@ class FamilyConfig(Protocol):
 
 @dataclass(frozen=True)
 class Family:
-    """name: ``model.name``; config: the dataclass of its keys, with their defaults; chooses: whether a parametrization can be chosen."""
+    """name: ``model.name``; config: the dataclass of its keys, with their defaults.
+
+    chooses: whether a parametrization can be chosen.
+    """
 
     name: str
     config: Callable[..., FamilyConfig]
@@ -85,7 +89,7 @@ def config_of(model: Mapping[str, Any]) -> FamilyConfig:
 
 
 def largest_fitting(config: FamilyConfig, shape: Shape, available: int, dtype: torch.dtype) -> tuple[str, int]:
-    """Which part of the shape to lower, and the most of it with which the model takes no more than ``available`` bytes."""
+    """Which part of the shape to lower, and the most of it with which the model fits into ``available`` bytes."""
     name = config.grows_with()
     low, high = 0, 1 << 40
     while low < high:

@@ -1,12 +1,12 @@
 """Adaptation of the readout alone: what the adapted outputs are as a function of the hidden features.
 
-Whatever the readout is, SGD moves it by sums over the support of outer products of loss derivatives and features, so that the adapted
-outputs need no copy of it:
+Whatever the readout is, SGD moves it by sums over the support of outer products of loss derivatives and features,
+so that the adapted outputs need no copy of it:
 
     f'(x) = f(x) + sum_j (K(x, x_j) + c) a_j,   a <- a - rate dloss/df' at the support,
 
-with K the inner product of features that belongs to the readout and c that of its bias. Differentiating this by the features, which a
-whole meta-batch computes in one pass, differentiates through the adaptation (second order).
+with K the inner product of features that belongs to the readout and c that of its bias. Differentiating this by
+the features, which a whole meta-batch computes in one pass, differentiates through the adaptation (second order).
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class Readout(Protocol):
         """Features (n, f) of inputs (n, d), and what a backward pass from them needs."""
 
     def readout_of(self, features: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        """Outputs before adaptation (T, n, k), differentiable by the features (T, n, f) and by the readout's parameters."""
+        """Outputs before adaptation (T, n, k), differentiable by features (T, n, f) and the readout's parameters."""
 
     def readout_parameters(self) -> dict[str, Tensor]:
         """Those that are trained between episodes."""
@@ -58,24 +58,24 @@ class Readout(Protocol):
     def hidden_update(
         self, x: Tensor, at_features: Tensor, trace: Any, readout: dict[str, Tensor], query: tuple[Tensor, Tensor]
     ) -> Update:
-        """The update from cotangents (T, n, f) of the features at inputs (T, n, d), with their trace; from the gradients of the
-        readout's parameters; and from the features and the output cotangents of the query."""
+        """The update from what the three parts of the network get.
+
+        From cotangents (T, n, f) of the features at inputs (T, n, d), with their trace; from the gradients of the
+        readout's parameters; and from the features and the output cotangents of the query.
+        """
 
 
 class AdaptedReadout(Adapted):
-    """A model after the readout's adaptation to each of T episodes. Query and support go through the hidden layers in one pass."""
+    """A model after the readout's adaptation to each of T episodes.
+
+    Query and support go through the hidden layers in one pass.
+    """
 
     def __init__(
         self, net: Readout, support: Tensor, cotangent: Cotangent, rate: float, steps: int, second_order: bool
     ):
-        self.net, self.support, self.cotangent, self.rate, self.steps, self.second_order = (
-            net,
-            support,
-            cotangent,
-            rate,
-            steps,
-            second_order,
-        )
+        self.net, self.support, self.cotangent = net, support, cotangent
+        self.rate, self.steps, self.second_order = rate, steps, second_order
 
     def _hidden(self, query: Tensor) -> tuple[Tensor, Tensor, Any]:
         """Inputs (T, Q + S, d), their features, and the trace."""
@@ -117,7 +117,7 @@ def adapted_from(
     parameters: dict[str, Tensor] | None = None,
     second_order: bool = True,
 ) -> Callable[[Tensor], Tensor]:
-    """Adapted outputs (T, Q, k) as a function of the query's features (T, Q, f), from those of the support (T, S, f)."""
+    """Adapted outputs (T, Q, k) as a function of the query's features (T, Q, f); support: its features (T, S, f)."""
     parameters = net.readout_parameters() if parameters is None else parameters
 
     def outputs(query: Tensor) -> Tensor:

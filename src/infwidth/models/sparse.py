@@ -1,4 +1,7 @@
-"""A sparse matrix times dense ones, from either side: sums of a few rows each, which cost what is read, not the matrix's size."""
+"""A sparse matrix times dense ones, from either side.
+
+Sums of a few rows each, which cost what is read, not the matrix's size.
+"""
 
 from dataclasses import dataclass
 
@@ -34,7 +37,7 @@ class Compressed:
 
 @dataclass(frozen=True)
 class Sparse:
-    """The same matrix twice, so that it and its transpose are both read in one piece: by its rows, and by its columns."""
+    """The same matrix by its rows and by its columns, so that it and its transpose are both read in one piece."""
 
     by_rows: Compressed
     by_columns: Compressed

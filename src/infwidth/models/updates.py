@@ -24,7 +24,10 @@ class Update(ABC):
 
 
 class DenseUpdate(Update):
-    """One tensor per parameter. Factors of clipping are kept aside and applied with the step, sparing a pass over the gradients."""
+    """One tensor per parameter.
+
+    Factors of clipping are kept aside and applied with the step, which spares a pass over the gradients.
+    """
 
     def __init__(self, gradients: Mapping[str, Tensor], factors: Mapping[str, Tensor] | None = None):
         self.gradients, self.factors = dict(gradients), factors
@@ -55,7 +58,10 @@ class DenseUpdate(Update):
 
 @dataclass(frozen=True)
 class Rows:
-    """Part of a parameter's gradient: index (n,) distinct, values (n, m); columns: whether they are columns of the parameter."""
+    """Part of a parameter's gradient: index (n,) distinct, values (n, m), touches (n,) by which they decay.
+
+    columns: whether they are columns of the parameter.
+    """
 
     index: Tensor
     values: Tensor
@@ -64,7 +70,10 @@ class Rows:
 
 
 class RowUpdate(Update):
-    """A gradient that is zero but for a few rows of each parameter; decay touches those rows only, once for every touch."""
+    """A gradient that is zero but for a few rows of each parameter.
+
+    Decay touches those rows only, once for every touch.
+    """
 
     def __init__(self, rows: Mapping[str, Rows], dense: Mapping[str, Tensor] | None = None):
         self.rows, self.dense = dict(rows), dict(dense or {})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ class Case:
 
     name: str
     named: str | None = None
-    readout: float | None = None
-    update: float = 1.0
-    a: tuple[float, ...] | None = None
-    b: tuple[float, ...] | None = None
-    c: float | None = None
+    readout: Fraction | None = None
+    update: Fraction = Fraction(1)
+    a: tuple[Fraction, ...] | None = None
+    b: tuple[Fraction, ...] | None = None
+    c: Fraction | None = None
 
     def at(self, depth: int) -> ABC | None:
         """The parametrization with so many hidden layers; None if it has none."""
@@ -42,7 +43,7 @@ class Case:
                 f"parametrization {self.name!r} of recipe.yaml needs named, or readout and c, or a, b and c."
             )
         if self.readout is not None:
-            return plane.member(exact(self.readout), exact(self.c), depth, exact(self.update))
+            return plane.member(self.readout, self.c, depth, self.update)
         return ABC(self.a, self.b, self.c) if len(self.a) == depth + 1 else None
 
 

@@ -44,8 +44,8 @@ class BagKernelMachine(Model):
         super().__init__()
         if kernel.activation != "linear" or kernel.sigma_b:
             raise ConfigError(
-                "on bags of indices the kernel limits take the linear kernel without a bias; set model.activation=linear "
-                "and model.sigma_b=0."
+                "on bags of indices the kernel limits take the linear kernel without a bias; set "
+                "model.activation=linear and model.sigma_b=0."
             )
         self.kernel = kernel
         self.register_buffer("A", torch.zeros(inputs, outputs, dtype=dtype))

@@ -13,12 +13,15 @@ from infwidth.models.family import Offers
 from infwidth.models.kernel.bag_machine import BagKernelMachine
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.kernel.machine import KernelMachine
-from infwidth.models.kernel.one_layer import Kernel
+from infwidth.models.kernel.one_layer import Activation, Kernel
 from infwidth.models.kernel.regression import KernelRegression
 from infwidth.parametrization import ABC, named, require_limit
 
 REGULARISER = 1e-4
 """Added to the diagonal of kernel regression, as published."""
+
+CACHE_LINE = 64
+"""Bytes that are moved for each number that lies apart from others."""
 
 REGRESSION_ONLY = ("regularisers", "choose_on")
 TP4_ONLY, PILIM_ONLY = ("sigma_u", "sigma_v"), ("sigma_w", "weight_rates", "bias_rates")
@@ -30,7 +33,7 @@ class KernelConfig:
 
     name: Literal["nngp_limit", "ntk_limit"]
     depth: int = key(at_least=1, default=1)
-    activation: Literal["linear", "relu"] = "relu"
+    activation: Activation = "relu"
     sigma_u: float = key(above=0, default=1.0)
     sigma_v: float = key(at_least=0, default=1.0)
     sigma_b: float = key(at_least=0, default=1.0)
@@ -130,10 +133,8 @@ class KernelConfig:
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         if sizes is not None:
             numbers = sizes.words * sizes.asked
-            of_step = Work(
-                4 * sizes.bags * numbers, 3 * 64 * numbers, shape.steps and 1
-            )  # a cache line for each number
-            return of_step * shape.steps
+            moved = 3 * CACHE_LINE * numbers
+            return Work(4 * sizes.bags * numbers, moved) * shape.steps
         if self.solve != "regression":
             return None
         n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)

@@ -10,6 +10,7 @@ sigma_v = 1, as in the authors' code.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -17,26 +18,28 @@ from torch import Tensor
 from infwidth.errors import ConfigError
 from infwidth.gaussian import TWO_PI, relu_v_step_v_root
 
-ACTIVATIONS = ("linear", "relu")
+Activation = Literal["linear", "relu"]
+"""Those whose kernels are known."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """K(x, x') of the module docstring. tangent: NTK instead of NNGP; activation: one of ACTIVATIONS.
+    """K(x, x') of the module docstring. tangent: NTK instead of NNGP; activation: one of Activation.
 
     Raises ConfigError for another activation.
     """
 
-    activation: str
+    activation: Activation
     tangent: bool
     sigma_u: float
     sigma_v: float
     sigma_b: float
 
     def __post_init__(self):
-        if self.activation not in ACTIVATIONS:
+        known = get_args(Activation)
+        if self.activation not in known:
             raise ConfigError(
-                f"a kernel of the activation {self.activation!r} is not known; choose one of: {', '.join(ACTIVATIONS)}."
+                f"a kernel of the activation {self.activation!r} is not known; choose one of: {', '.join(known)}."
             )
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,16 +1,18 @@
 """The one-hidden-layer linear network f(x) = s V(Ux + alpha b), at finite width and in its mu-limit (TP4 sections 5-6).
 
-It is stored in mu-P's balanced form: U and V are the trained w^1 and w^2 of the abc-parametrization shifted to c = 0, so
-that one learning rate serves both and no power of the width appears in training; s = n^{-(a_1 + a_2)} is 1 for mu-P.
-Entries of U and V then have variance of order 1/n, which must not be read as the exponents of an abc-parametrization.
+It is stored in mu-P's balanced form: U and V are the trained w^1 and w^2 of the abc-parametrization shifted to
+c = 0, so that one learning rate serves both and no power of the width appears in training; s = n^{-(a_1 + a_2)} is
+1 for mu-P. Entries of U and V then have variance of order 1/n, which must not be read as the exponents of an
+abc-parametrization.
 
 As n -> infinity the columns of U, the rows of V and b stay in the span of their d + k independent Gaussian initial
 values. In coordinates with respect to them the limit *is* a finite network of width d + k, started at
-U = sigma_u [I; 0], V = sigma_v [0, I], b = 0. The same argument reduces any finite network wider than its span, exactly.
+U = sigma_u [I; 0], V = sigma_v [0, I], b = 0. The same argument reduces any finite network wider than its span,
+exactly.
 
-There are two kinds of input. Dense x, such as images. And bags of indices: word2vec's CBOW is this very network, its input
-the mean of one-hot context words, its outputs those of a few sampled words. A minibatch of it is the dense network on the
-columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.linearized`).
+There are two kinds of input. Dense x, such as images. And bags of indices: word2vec's CBOW is this very network,
+its input the mean of one-hot context words, its outputs those of a few sampled words. A minibatch of it is the
+dense network on the columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.linearized`).
 """
 
 from collections.abc import Callable, Mapping
@@ -58,7 +60,11 @@ class LinearNet(Model):
 
     @torch.no_grad()
     def linearized(self, x: Tensor | Bags, asked: Asked | None = None) -> tuple[Tensor, Callable[[Tensor], Update]]:
-        """For bags the network on the touched columns of U and rows of V: products of their sizes, nothing of the vocabulary's."""
+        """As in the contract.
+
+        For bags the network on the columns of U and the rows of V that they touch: products of their sizes, nothing of
+        the vocabulary's.
+        """
         if not isinstance(x, Bags):
             return super().linearized(x)
         bags, V = x, self.V.index_select(0, asked.rows)
@@ -100,7 +106,7 @@ class LinearNet(Model):
         update.apply_to(self.named_parameters(), rate, decay)
 
     def state(self) -> dict[str, Tensor]:
-        """As in the contract; a U that is laid out for bags appears as its ``columns`` (d, m), so that saving copies nothing."""
+        """As in the contract; a U laid out for bags appears as its ``columns`` (d, m): saving copies nothing."""
         found = super().state()
         return {"columns": found.pop("U").mT, **found} if self._by_columns else found
 

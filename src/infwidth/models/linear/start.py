@@ -1,4 +1,7 @@
-"""How linear networks start: at finite width in an abc-parametrization, in the mu-limit, drawn from it, or in the basis of their span."""
+"""How linear networks start.
+
+At finite width in an abc-parametrization, in the mu-limit, drawn from it, or in the basis of their span.
+"""
 
 import math
 from typing import Literal
@@ -38,15 +41,18 @@ def mu_limit_dimension(inputs: int, outputs: int, sigma_v: float) -> int:
 
 
 def work(m: int, sizes: Sizes, itemsize: int) -> Work:
-    """A training step on bags: products with the outputs that all are asked for; columns of all members, the touched columns and
-    rows, and those of each bag's own output, read and written."""
+    """A training step on bags.
+
+    Products with the outputs that all are asked for; columns of all members, the touched columns and rows, and those of
+    each bag's own output, read and written.
+    """
     flops = 2 * m * sizes.bags * 3 * sizes.shared
     moved = m * itemsize * (2 * sizes.members + 6 * (sizes.words + sizes.asked) + 10 * sizes.bags)
     return Work(flops, moved)
 
 
 def _laid_out(columns: Tensor, bags: bool) -> Tensor:
-    """U (m, d) from its columns (d, m): each column in one piece for bags of indices, each row in one piece for dense inputs."""
+    """U (m, d) from its columns (d, m): each column in one piece for bags of indices, each row for dense inputs."""
     return columns.mT if bags else columns.mT.contiguous()
 
 
@@ -76,10 +82,11 @@ def finite(
     initial: Literal["gaussian", "uniform"] = "gaussian",
     bags: bool = False,
 ) -> LinearNet:
-    """A width-n network in an abc-parametrization of depth 1: w^1 ~ sigma_u N(0, n^{-2b_1}), w^2 ~ sigma_v N(0, n^{-2b_2}), b = 0.
+    """A width-n network in an abc-parametrization of depth 1.
 
-    initial='uniform' draws w^1 from the uniform distribution of the same variance, as TP4's word2vec does. bags: lay U out
-    for bags of indices. Raises ConfigError if the parametrization is of another depth.
+    w^1 ~ sigma_u N(0, n^{-2b_1}), w^2 ~ sigma_v N(0, n^{-2b_2}), b = 0.
+    initial='uniform' draws w^1 from the uniform distribution of the same variance, as TP4's word2vec does. bags:
+    lay U out for bags of indices. Raises ConfigError if the parametrization is of another depth.
     """
     if abc.depth != 1:
         raise ConfigError(f"the linear network has one hidden layer, the parametrization is given for {abc.depth}.")

@@ -123,6 +123,8 @@ class PiLimit(Model):
     @torch.no_grad()
     def apply_update(self, update: PiUpdate, rate: float, decay: float = 0.0) -> None:
         c = self.factors
+        # A frozen readout is not trained at all: no row is appended, nothing decays, and its bias stays.
+        last = self.depth + 1 if c.readout else self.depth
 
         def kept(multiplier: float) -> float:
             return 1 - rate * decay * (multiplier if c.decay_follows else 1.0)
@@ -130,14 +132,13 @@ class PiLimit(Model):
         self.A1.mul_(kept(c.first)).addcmul_(
             update.first, self.A1.new_ones(()) * update.factor("A1"), value=-rate * c.first
         )
-        for l, layer in enumerate(self.layers, start=2):
+        for l, layer in enumerate(self.layers[: last - 1], start=2):
             multiplier = self._multiplier(l)
             if decay:
                 layer.decay(kept(multiplier))
-            if multiplier:
-                A, B = update.rows[l]
-                layer.append(A, B, A.new_full((len(A),), -rate * multiplier) * update.factor(f"A{l}"))
-        for l, b in enumerate(self.b, start=1):
+            A, B = update.rows[l]
+            layer.append(A, B, A.new_full((len(A),), -rate * multiplier) * update.factor(f"A{l}"))
+        for l, b in enumerate(self.b[:last], start=1):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
 
     def adapted(

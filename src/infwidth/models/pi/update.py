@@ -38,13 +38,6 @@ class PiUpdate(Update):
         return self.factors.get(name, 1.0)
 
     def scaled(self, factors: Mapping[str, Tensor]) -> "PiUpdate":
-        # What is left out of the norm is still clipped by the global factor.
-        common = next(iter(factors.values()))
-        names = ["A1", *(f"A{l}" for l in self.rows), *(f"b{l}" for l in self.biases)]
-        return PiUpdate(
-            self.first,
-            self.rows,
-            self.biases,
-            self.uncounted,
-            {k: self.factor(k) * factors.get(k, common) for k in names},
-        )
+        # What is left out of the norm is the frozen readout, which is not applied: it takes no factor.
+        found = {name: self.factor(name) * factor for name, factor in factors.items()}
+        return PiUpdate(self.first, self.rows, self.biases, self.uncounted, found)
