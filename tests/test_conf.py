@@ -31,7 +31,7 @@ def names(group):
 
 
 def rows_and_scales():
-    """Every row at one scale; at all of them the first of an experiment and a model, from which others differ little."""
+    """Every row at one scale; the first of an experiment and a model at all, as others differ little from it."""
     seen = set()
     for i, (row, text) in enumerate(PUBLISHED.items()):
         kind = (row.split("/")[0], re.search("override /model: ([a-z_]+)", text)[1])
