@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from infwidth import sweeps
-from infwidth.errors import ConfigError, DataError
+from infwidth.errors import DataError
 from infwidth.runs.compose import CONF
 from infwidth.sweeps import Note
 from infwidth.training.run_directory import RunDirectory
@@ -23,19 +23,6 @@ from tests.training.helpers import SMALL
 
 TINY = [o for o in SMALL if not o.startswith(("model", "trainer.epochs"))]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-
-
-def test_jobs_are_numbered_as_hydra_numbers_them():
-    found = sweeps.jobs(["model.width=8,16", "model=finite", "seed=0,1"])
-    assert found == [
-        ["model.width=8", "model=finite", "seed=0"],
-        ["model.width=8", "model=finite", "seed=1"],
-        ["model.width=16", "model=finite", "seed=0"],
-        ["model.width=16", "model=finite", "seed=1"],
-    ]
-    assert len(sweeps.jobs(["seed=range(5)"])) == 5
-    with pytest.raises(ConfigError, match="is no sweep"):
-        sweeps.jobs(["seed=[0,1"])
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (Path(CONF) / "sweep").glob("*.yaml")))

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union
 
 from infwidth.errors import ConfigError
 from infwidth.rational import exact
+from infwidth.spelling import meant
 
 T = TypeVar("T")
 
@@ -41,9 +42,10 @@ def key(
 ):
     """A dataclass field of a config.
 
-    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides: whether it
-    decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would be without the key,
-    so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a file, which counts by content.
+    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides:
+    whether it decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would
+    be without the key, so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a
+    file, which counts by content.
     """
     limits = {"at_least": at_least, "above": above, "at_most": at_most}
     metadata = {k: v for k, v in limits.items() if v is not None}
@@ -64,7 +66,8 @@ def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
     hints = _hints(cls)
     unknown = [name for name in mapping if name not in fields]
     if unknown:
-        raise ConfigError(f"{_join(where, unknown[0])} is not a known key; {place} has: {_names(cls)}.")
+        near = meant(str(unknown[0]), fields, f"{where}." if where else "")
+        raise ConfigError(f"{_join(where, unknown[0])} is not a known key{near}; {place} has: {_names(cls)}.")
     values = {}
     for name, field in fields.items():
         path = _join(where, name)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from infwidth import sweeps
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import load
 from infwidth.runs.compose import COMMANDS, plain
 from infwidth.runs.spec import PathsConfig
@@ -21,8 +20,7 @@ class StatusConfig:
     paths: PathsConfig
 
 
-@hydra.main(config_path=COMMANDS, config_name="status", version_base="1.3")
-@sentences
+@command(COMMANDS, "status")
 def main(config: DictConfig) -> None:
     chosen = load(StatusConfig, plain(config), "")
     print(sweeps.progress(Path(chosen.paths.results) / "runs" / chosen.name))

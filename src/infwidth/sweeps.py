@@ -15,25 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 
-from infwidth.errors import ConfigError, DataError
+from infwidth.errors import DataError
+from infwidth.runs.overrides import jobs
 from infwidth.training.run_directory import RunDirectory, write_json
 
 MULTIRUN, NOTES = "multirun.yaml", ".jobs"
 STATES = ("finished", "diverged", "failed", "running", "waiting")
-
-
-def jobs(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job of a multirun, in the order in which Hydra numbers them. ConfigError for an override that is none."""
-    try:
-        (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(overrides)), None)
-    except HydraException as e:
-        raise ConfigError(f"{' '.join(overrides)} is no sweep: {' '.join(str(e).split())}") from e
-    return batch
 
 
 def planned(folder: Path) -> list[list[str]]:

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
@@ -190,8 +189,7 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
         raise
 
 
-@hydra.main(config_path=CONF, config_name="train", version_base="1.3")
-@sentences
+@command(CONF, "train")
 def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     try:
