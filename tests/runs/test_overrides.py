@@ -63,6 +63,7 @@ def test_keys(given, said):
     [
         ("seed=[0,1", "'seed=[0,1' cannot be read (no viable alternative at input '[0,1'); write key=value"),
         ("seed", "'seed' cannot be read"),
+        (f"seed={10**4200}{10**4200}", "0...' cannot be read (Exceeds the limit"),
         ("seed=0,1", "seed=0,1 has several values; add -m to sweep over them, or write seed=[0,1] for a list."),
         ("seed=${nothing}", "seed cannot be made out (Interpolation key 'nothing' not found)"),
     ],

@@ -48,11 +48,17 @@ def _refuse(why: str) -> NoReturn:
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
     """The overrides as Hydra reads them. ConfigError for what it cannot read."""
+    return [_parsed(override) for override in overrides]
+
+
+def _parsed(override: str) -> Override:
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
-    except OverrideParseException as e:
-        why = str(e).splitlines()[0]
-        raise ConfigError(f"{e.override!r} cannot be read ({why}); write key=value, in quotes if it has blanks.") from e
+        return OverridesParser.create().parse_overrides([override])[0]
+    except (OverrideParseException, ValueError) as e:  # ValueError: a number of thousands of digits
+        shown = override if len(override) < 100 else f"{override[:100]}..."
+        raise ConfigError(
+            f"{shown!r} cannot be read ({one_line(e)}); write key=value, in quotes if it has blanks."
+        ) from e
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
