@@ -1,15 +1,20 @@
 """Runs and sweeps as people type them, and every experiment config end to end at demo scale."""
 
 import json
+import sys
+from concurrent.futures.process import BrokenProcessPool
 
+import hydra
 import pandas as pd
 import pytest
 
 from infwidth import train
+from infwidth.command import command as made_command
+from infwidth.command import sentences
 from infwidth.errors import ConfigError
-from infwidth.runs.compose import composed
+from infwidth.runs.compose import COMMANDS, composed
 from infwidth.runs.plan import read_recipe
-from tests.commands import command
+from tests.commands import command, interrupted, refused
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
 
@@ -43,12 +48,6 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
             recipe.unseeded,
         ):
             assert set(part) <= set(recipe.rows)
-
-
-def refused(done, sentence):
-    """Whether a command ended in this one sentence (a part of it) and status 2."""
-    lines = done.stderr.splitlines()
-    return done.returncode == 2 and len(lines) == 1 and lines[0].startswith("error: ") and sentence in lines[0]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +90,47 @@ def test_bad_input_is_a_sentence(arguments, sentence, tmp_path):
 def test_every_command_answers_in_a_sentence(module, arguments, sentence):
     done = command(module, *arguments, check=False)
     assert refused(done, sentence), done.stderr
+
+
+@pytest.mark.parametrize("at", ["infwidth", "numpy", "torch.nn"])
+def test_an_interruption_of_the_start_is_one_word(at):
+    assert interrupted("train", at, "scale=demo", "logger=none", "paths.results=/dev/null") == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "module, at", [("report", "pandas"), ("reproduce", "torch"), ("prepare", "numpy"), ("status", "yaml")]
+)
+def test_every_command_can_be_interrupted_while_it_starts(module, at):
+    assert interrupted(module, at) == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (ConfigError("the key is wrong."), 2, "error: the key is wrong.\n"),
+        (
+            PermissionError(13, "Permission denied", "/a/file"),
+            2,
+            "error: /a/file cannot be read or written (Permission denied); see to it, or name another.\n",
+        ),
+    ],
+)
+def test_errors_and_interruptions_of_a_command(error, status, said, capsys):
+    with pytest.raises(SystemExit) as e, sentences():
+        raise error
+    assert e.value.code == status and capsys.readouterr().err == said
+
+
+def test_a_job_whose_process_is_killed_is_a_sentence(monkeypatch, capsys):
+    def broken(config):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(hydra, "main", lambda **_: lambda job: lambda: broken(None))
+    monkeypatch.setattr(sys, "argv", ["status"])
+    with pytest.raises(SystemExit) as e:
+        made_command(COMMANDS, "status")(broken)()
+    assert e.value.code == 2 and "the process of a job was killed" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):
@@ -198,6 +238,21 @@ def test_wandb_that_cannot_start_is_a_sentence(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
     with pytest.raises(ConfigError, match="it becomes a folder"):
         train.run({**small(tmp_path), "name": name})
+
+
+def test_results_that_are_no_folder_are_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for results, said in [
+        ("", "paths.results is empty"),
+        ("x" * 300, "too long a name"),
+        (None, "paths.results must be a text, not null"),
+        (str(file), "which is a file; name a folder"),
+        (str(file / "below"), "cannot be a folder"),
+        ("a\0b", "cannot be a folder"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            train.run({**small(tmp_path), "paths": {"results": results}})
 
 
 @pytest.mark.parametrize(

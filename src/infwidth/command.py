@@ -2,11 +2,12 @@
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from infwidth.errors import InfwidthError
 
@@ -14,6 +15,29 @@ DECIDES_NUMBERS = False
 
 WRONG, INTERRUPTED = 2, 130
 """Exit statuses: for a user's error, and as a shell has it after Ctrl-C."""
+
+
+def guard_start() -> None:
+    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds.
+
+    Called when the package is first imported; does nothing unless Python was told to run a command, as in
+    ``python -m infwidth.train``. A KeyboardInterrupt in the middle of an import may come out as anything.
+    """
+    # As long as Python looks for the module of -m, and imports its package, sys.argv begins with "-m".
+    is_command = sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv)
+    if is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
+def begin() -> None:
+    """The start is over: from here on Ctrl-C is Python's KeyboardInterrupt, so that nothing is left half done."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_at_once(*_: Any) -> NoReturn:
+    os.write(sys.stderr.fileno(), b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def command(folder: str, config_name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
@@ -37,6 +61,8 @@ def command(folder: str, config_name: str) -> Callable[[Callable[[Any], None]], 
 def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -> None:
     """Let Hydra compose the config and call the function, once or for every job."""
     # Imported here, so that this module is light: what it does about interruptions must be in place before the rest.
+    from concurrent.futures.process import BrokenProcessPool
+
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -51,6 +77,11 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
         hydra.main(config_path=folder, config_name=config_name, version_base="1.3")(_job(function))()
     except (HydraException, OmegaConfBaseException) as e:
         raise refused(folder, config_name, overrides, e) from e
+    except BrokenProcessPool as e:
+        raise InfwidthError(
+            "the process of a job was killed, perhaps for want of memory; run the same command again, which keeps what "
+            "is finished, with fewer jobs at a time (hydra.launcher.n_jobs)."
+        ) from e
 
 
 def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -61,6 +92,7 @@ def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        begin()
         with sentences(go_on=HydraConfig.get().mode == RunMode.MULTIRUN):
             function(config)
 
@@ -71,7 +103,8 @@ def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
 def sentences(go_on: bool = False) -> Iterator[None]:
     """Show a user's errors as one sentence, and exit, or ``go_on`` after them; say what an interruption is."""
     try:
-        yield
+        with _files_named():
+            yield
     except InfwidthError as e:
         print(f"error: {e}", file=sys.stderr, flush=True)
         if not go_on:
@@ -79,3 +112,16 @@ def sentences(go_on: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _files_named() -> Iterator[None]:
+    """Make a user's error of a file or folder that the system refuses, wherever it is."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None:
+            raise
+        raise InfwidthError(
+            f"{e.filename} cannot be read or written ({e.strerror}); see to it, or name another."
+        ) from e

@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from infwidth.errors import ConfigError
 from infwidth.runs import overrides as given
+from infwidth.runs.folders import folder_of_runs
 
 CONF = str(Path(__file__).parents[3] / "conf")
 COMMANDS = f"{CONF}/command"
@@ -19,16 +20,29 @@ COMMANDS = f"{CONF}/command"
 
 # conf/task/*.yaml choose their data with it: ${by_scale:${scale},{demo: glyphs, cpu: omniglot, paper: omniglot}}
 OmegaConf.register_new_resolver("by_scale", lambda scale, choices: choices[scale], replace=True)
+# Hydra makes the folder of a sweep's job before the job begins: a name that leads elsewhere must not resolve.
+OmegaConf.register_new_resolver("folder_of_runs", lambda *parts: str(folder_of_runs(*parts)), replace=True)
+
+OF_A_RESOLVER = "ConfigError raised while resolving interpolation: "
+"""OmegaConf puts this before what a resolver raises."""
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed config as nested dicts and lists, interpolations resolved. ConfigError for one that is missing."""
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as e:
-        raise ConfigError(f"{e.full_key} is missing; give it a value.") from e
     except OmegaConfBaseException as e:
-        raise ConfigError(f"{e.full_key} cannot be made out ({given.one_line(e)}); give it another value.") from e
+        raise unresolved(e) from e
+
+
+def unresolved(error: Exception) -> ConfigError:
+    """What is wrong with a value that is missing, or that does not resolve."""
+    why = given.one_line(error)
+    if why.startswith(OF_A_RESOLVER):
+        return ConfigError(f"{why.removeprefix(OF_A_RESOLVER)}.")
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError(f"{error.full_key} is missing; give it a value.")
+    return ConfigError(f"{error.full_key} cannot be made out ({why}); give it another value.")
 
 
 def composed(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -43,6 +57,8 @@ def composed(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
 def refused(folder: str, config_name: str, overrides: Sequence[str], error: Exception) -> ConfigError:
     """What is wrong with overrides of a config in ``folder`` that Hydra refuses with ``error``."""
     conf = Path(folder)
+    if given.one_line(error).startswith(OF_A_RESOLVER):
+        return unresolved(error)
     try:
         for job in _jobs(folder, config_name, overrides):
             sentence = _unknown_key(folder, config_name, job)

@@ -3,6 +3,8 @@
 Hydra looks at overrides too, but its advice is to add a misspelt key with a ``+``, and it lists no experiments.
 """
 
+import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +20,9 @@ from infwidth.errors import ConfigError
 from infwidth.spelling import meant, nearest
 
 DECIDES_NUMBERS = False
+
+MOST_JOBS = 10_000
+"""Of a sweep."""
 
 
 def on_command_line() -> list[str]:
@@ -63,8 +68,14 @@ def _parsed(override: str) -> Override:
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
     """The overrides of every job of a sweep, in the order in which Hydra numbers them; of a single run without one."""
+    found = parsed(overrides)
+    swept = [o for o in found if o.is_discrete_sweep()]
+    if math.prod(sum(1 for _ in itertools.islice(o.sweep_iterator(), MOST_JOBS + 1)) for o in swept) > MOST_JOBS:
+        raise ConfigError(
+            f"{' '.join(o.input_line for o in swept)} is a sweep of more than {MOST_JOBS} jobs; lessen it."
+        )
     try:
-        (batch,) = BasicSweeper.split_arguments(parsed(overrides), None)
+        (batch,) = BasicSweeper.split_arguments(found, None)
     except HydraException as e:
         raise ConfigError(f"{' '.join(overrides)} is no sweep: {one_line(e)}") from e
     return batch
