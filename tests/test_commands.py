@@ -1,15 +1,20 @@
 """Runs and sweeps as people type them, and every experiment config end to end at demo scale."""
 
 import json
+import sys
+from concurrent.futures.process import BrokenProcessPool
 
+import hydra
 import pandas as pd
 import pytest
 
 from infwidth import train
+from infwidth.command import command as made_command
+from infwidth.command import sentences
 from infwidth.errors import ConfigError
-from infwidth.runs.compose import composed
+from infwidth.runs.compose import COMMANDS, composed
 from infwidth.runs.plan import read_recipe
-from tests.commands import command
+from tests.commands import command, interrupted, refused
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
 
@@ -46,23 +51,86 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "arguments, sentence",
     [
-        (["+colour=red"], "error: colour is not a known key"),
-        (["colour=red"], "Could not override 'colour'"),
-        (["model.width=0", "model=finite"], "error: model.width is 0; it must be at least 1."),
-        (["model=finite", "model.momentum=1"], "Could not override 'model.momentum'"),
-        (["model=mu_limit", "model.activation=relu"], "model=pi_limit"),
+        (["+colour=red"], "colour is not a known key; the config has: "),
+        (["model.width=0", "model=finite"], "model.width is 0; it must be at least 1."),
         (["model=nngp_limit", "parametrization=standard"], "unstable because"),
-        (["data=mnist"], "Could not find 'data/mnist'"),
-        (["task.ways=50"], "error: task.ways is 50, but the"),
-        (["task.shots=30"], "error: task.shots + task.queries is 30 + 1"),
-        (["experiment=maml/width_3"], "Could not find 'experiment/maml/width_3'"),
+        (["model.widht=3", "model=finite"], "model.widht is not a known key (did you mean model.width?)"),
+        (["experiment=maml/width_33"], "did you mean experiment=maml/width_32?"),
+        (["task=null"], "task=null chooses nothing; choose one of: cifar10, maml_omniglot"),
+        (["-m", "model=mu_limit,mu_limt"], "did you mean model=mu_limit?"),
+        (["-m", "model=finite", "model.width=4,8", "task.shot=1"], "did you mean task.shots?"),
+        (["sweep=maml_widths", "model=mu_limit"], "model.width is not a known key; model (mu_limit) has: name, depth"),
+        (["task.shots=30"], "task.shots + task.queries is 30 + 1"),
+        (["--verbose"], "unrecognized arguments: --verbose"),
+        (["--cfg", "job", "--multirun"], "--multirun and --cfg exclude each other"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_a_sentence(arguments, sentence, tmp_path):
+    done = command("train", *arguments, *SMALL, folder=tmp_path, check=False)
+    assert refused(done, sentence), done.stderr
+
+
+@pytest.mark.parametrize(
+    "module, arguments, sentence",
+    [
+        ("explain", ["depht=3"], "depht is not a known key (did you mean depth?); the config has: a, b, c, depth"),
+        (
+            "prepare",
+            ["datasets=[glyph]"],
+            "datasets has 'glyph': data=glyph does not exist (did you mean data=glyphs?)",
+        ),
+        ("report", ["paths.result=x"], "paths.result is not a known key (did you mean paths.results?)"),
+        ("status", [], "name is missing; give it a value."),
+        ("reproduce", ["experiment=maml", "row=[mu_limit]"], "row is not a known key (did you mean rows?)"),
     ],
 )
-def test_bad_input_is_a_sentence(arguments, message, tmp_path):
-    done = command("train", *SMALL, *arguments, folder=tmp_path, check=False)
-    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
+def test_every_command_answers_in_a_sentence(module, arguments, sentence):
+    done = command(module, *arguments, check=False)
+    assert refused(done, sentence), done.stderr
+
+
+@pytest.mark.parametrize("at", ["infwidth", "numpy", "torch.nn"])
+def test_an_interruption_of_the_start_is_one_word(at):
+    assert interrupted("train", at, "scale=demo", "logger=none", "paths.results=/dev/null") == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "module, at", [("report", "pandas"), ("reproduce", "torch"), ("prepare", "numpy"), ("status", "yaml")]
+)
+def test_every_command_can_be_interrupted_while_it_starts(module, at):
+    assert interrupted(module, at) == (130, "interrupted")
+
+
+@pytest.mark.parametrize(
+    "error, status, said",
+    [
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (ConfigError("the key is wrong."), 2, "error: the key is wrong.\n"),
+        (
+            PermissionError(13, "Permission denied", "/a/file"),
+            2,
+            "error: /a/file cannot be read or written (Permission denied); see to it, or name another.\n",
+        ),
+    ],
+)
+def test_errors_and_interruptions_of_a_command(error, status, said, capsys):
+    with pytest.raises(SystemExit) as e, sentences():
+        raise error
+    assert e.value.code == status and capsys.readouterr().err == said
+
+
+def test_a_job_whose_process_is_killed_is_a_sentence(monkeypatch, capsys):
+    def broken(config):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(hydra, "main", lambda **_: lambda job: lambda: broken(None))
+    monkeypatch.setattr(sys, "argv", ["status"])
+    with pytest.raises(SystemExit) as e:
+        made_command(COMMANDS, "status")(broken)()
+    assert e.value.code == 2 and "the process of a job was killed" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):
@@ -111,11 +179,6 @@ def test_the_joblib_launcher_runs_the_same_jobs(tmp_path):
     assert len(summaries) == 4 and all(s["status"] == "finished" for s in summaries)
     alone = train.run(small(tmp_path / "b", "model.width=16", "seed=1", "trainer.threads=1"))
     assert next(s for s in summaries if s["id"] == alone["id"])["metrics"] == alone["metrics"]
-
-
-def test_an_override_that_does_not_fit_is_a_config_error():
-    with pytest.raises(ConfigError, match="does not compose"):
-        composed("train", ["modle=finite"])
 
 
 @pytest.mark.parametrize(
@@ -175,6 +238,21 @@ def test_wandb_that_cannot_start_is_a_sentence(tmp_path):
 def test_a_name_that_is_no_folder_is_refused(name, tmp_path):
     with pytest.raises(ConfigError, match="it becomes a folder"):
         train.run({**small(tmp_path), "name": name})
+
+
+def test_results_that_are_no_folder_are_refused(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for results, said in [
+        ("", "paths.results is empty"),
+        ("x" * 300, "too long a name"),
+        (None, "paths.results must be a text, not null"),
+        (str(file), "which is a file; name a folder"),
+        (str(file / "below"), "cannot be a folder"),
+        ("a\0b", "cannot be a folder"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            train.run({**small(tmp_path), "paths": {"results": results}})
 
 
 @pytest.mark.parametrize(

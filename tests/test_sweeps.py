@@ -11,31 +11,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from infwidth import sweeps
-from infwidth.errors import ConfigError, DataError
+from infwidth.errors import DataError
 from infwidth.runs.compose import CONF
 from infwidth.sweeps import Note
 from infwidth.training.run_directory import RunDirectory
-from tests.commands import command
+from tests.commands import command, refused
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL
 
 TINY = [o for o in SMALL if not o.startswith(("model", "trainer.epochs"))]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-
-
-def test_jobs_are_numbered_as_hydra_numbers_them():
-    found = sweeps.jobs(["model.width=8,16", "model=finite", "seed=0,1"])
-    assert found == [
-        ["model.width=8", "model=finite", "seed=0"],
-        ["model.width=8", "model=finite", "seed=1"],
-        ["model.width=16", "model=finite", "seed=0"],
-        ["model.width=16", "model=finite", "seed=1"],
-    ]
-    assert len(sweeps.jobs(["seed=range(5)"])) == 5
-    with pytest.raises(ConfigError, match="is no sweep"):
-        sweeps.jobs(["seed=[0,1"])
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (Path(CONF) / "sweep").glob("*.yaml")))
@@ -58,6 +46,10 @@ def _run(folder, name, status=None, seconds=100.0):
     return str(directory.path)
 
 
+def progress(folder):
+    return sweeps.progress(folder, sweeps.found(folder))
+
+
 def test_progress_of_a_sweep(tmp_path):
     folder = _folder(tmp_path)
     planned = sweeps.planned(folder)
@@ -68,28 +60,104 @@ def test_progress_of_a_sweep(tmp_path):
     running = _run(folder, "c")
     Note(folder, 3, planned[3]).write(run=running, started=time.time() - 30)
     with RunDirectory(running).locked():
-        text = sweeps.progress(folder)
+        text = progress(folder)
     assert "5 jobs; 1 finished, 1 diverged, 1 failed, 1 running, 1 waiting" in text
     assert "time left: about 2.2 min" in text  # (80 - 30) of the running job and 80 of the waiting one, one at a time
     assert (
         "failed: #2 seed=2 (model.width must be" in text and "running: #3 seed=3" in text and "model=finite" not in text
     )
-    assert "0 running, 2 waiting" in sweeps.progress(folder)  # a killed job is not running
+    assert "0 running, 2 waiting" in progress(folder)  # a killed job is not running
 
 
 def test_notes_of_an_earlier_sweep_do_not_count(tmp_path):
     folder = _folder(tmp_path)
     Note(folder, 0, ["model=finite", "seed=7"]).write(run=_run(folder, "a", "finished"), started=0)
     (folder / ".jobs" / "1.json").write_text("{torn")
-    assert "0 finished" in sweeps.progress(folder)
+    assert "0 finished" in progress(folder)
 
 
-def test_no_sweep_and_a_damaged_one(tmp_path):
+@pytest.mark.parametrize("about", [{"run": 5}, {"run": "x", "started": "now"}, {"error": 3}, {"run": None}])
+def test_a_damaged_note_does_not_count(about, tmp_path):
+    folder = _folder(tmp_path)
+    Note(folder, 0, sweeps.planned(folder)[0]).write(**about)
+    assert "5 waiting" in progress(folder)
+
+
+@pytest.mark.parametrize("summary", ['{"status": "finished"}', '{"status": "finished", "provenance": {}}', "[]", "{"])
+def test_a_damaged_summary_does_not_end_the_progress_of_a_sweep(summary, tmp_path):
+    folder = _folder(tmp_path)
+    run = _run(folder, "a")
+    Note(folder, 0, sweeps.planned(folder)[0]).write(run=run, started=0)
+    (Path(run) / "summary.json").write_text(summary)
+    assert "5 jobs; " in progress(folder)
+
+
+def test_no_sweep(tmp_path):
     done = command("status", "name=nothing", f"paths.results={tmp_path}", check=False)
-    assert done.returncode == 2 and "there is no sweep in" in done.stderr
-    (tmp_path / "multirun.yaml").write_text("hydra: 3")
+    assert refused(done, "there is no sweep in")
+    done = command("status", "name=../nothing", f"paths.results={tmp_path}", check=False)
+    assert refused(done, "it becomes a folder")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hydra: 3",
+        b"\xff\xfe\x00",
+        b"hydra: {sweeper: {params: [a, b]}, overrides: {task: []}}",
+        b"hydra: {sweeper: {}, overrides: {task: 5}}",
+        b"hydra: {sweeper: {}, overrides: {task: [5]}}",
+        b"hydra: {sweeper: {}, overrides: {task: ['a=[']}}",
+        b"hydra: {sweeper: 3",
+        b"- 1",
+    ],
+)
+def test_a_damaged_multirun(content, tmp_path):
+    (tmp_path / "multirun.yaml").write_bytes(content)
     with pytest.raises(DataError, match="is damaged"):
         sweeps.planned(tmp_path)
+
+
+def test_a_multirun_that_is_a_folder(tmp_path):
+    (tmp_path / "multirun.yaml").mkdir()
+    with pytest.raises(DataError, match="is damaged"):
+        sweeps.planned(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../../outside", "inside,../../../outside"])
+def test_a_sweep_writes_nothing_outside(name, tmp_path):
+    results = tmp_path / "a" / "results"
+    done = command("train", "-m", *TINY, f"name={name}", "seed=0,1", f"paths.results={results}", check=False)
+    assert refused(done, "it becomes a folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs is 0; it is the number of jobs"),
+        (["hydra.sweep.dir=/dev/null/x"], "the sweep's folder /dev/null/x cannot be made"),
+        (["paths.results=/dev/null/x"], "cannot be a folder"),
+        (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size is 0"),
+        (["seed=range(1000000000)"], "is a sweep of more than 10000 jobs"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_its_first_job(given, said, tmp_path):
+    seeds = [] if given[0].startswith("seed") else ["seed=0,1"]
+    results = [] if given[0].startswith("paths") else [f"paths.results={tmp_path}"]
+    done = command("train", "-m", *TINY, *seeds, *results, *given, check=False)
+    assert refused(done, said) and not list(tmp_path.glob("runs/*/*/summary.json"))
+
+
+def test_the_end_of_a_sweep_reads_its_notes_once(tmp_path, monkeypatch, capsys):
+    folder = _folder(tmp_path)
+    Note(folder, 0, sweeps.planned(folder)[0]).write(error="it failed.")
+    read = []
+    monkeypatch.setattr(Note, "read", lambda note, before=Note.read: read.append(note.path.name) or before(note))
+    with pytest.raises(SystemExit) as e:
+        sweeps.Sweep().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+    assert e.value.code == 1 and "1 failed" in capsys.readouterr().out
+    assert read == [f"{i}.json" for i in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +183,7 @@ def test_threads_are_shared_among_jobs(launcher, threads, monkeypatch):
 
 
 def test_failed_and_diverged_jobs_do_not_stop_a_sweep(tmp_path):
-    """One job of a wrong config, one that diverges, two that finish; the same command continues, the progress command says so."""
+    """A wrong config, a run that diverges, two that finish; the same command continues, the progress says so."""
     overrides = [
         "-m",
         *TINY,
@@ -182,7 +250,7 @@ def _sweep(folder, *extra):
 
 @pytest.mark.slow
 def test_a_killed_sweep_loses_nothing_and_repeats_nothing(tmp_path):
-    """kill -9 of the whole process group at random moments; then the same command to the end: the table of an undisturbed sweep."""
+    """kill -9 of all its processes at random moments; then the same command: the table of an undisturbed sweep."""
     undisturbed, disturbed = tmp_path / "a", tmp_path / "b"
     subprocess.run(_sweep(undisturbed), cwd=REPOSITORY, check=True, capture_output=True)
     moments, ends = random.Random(0), {}

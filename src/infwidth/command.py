@@ -1,27 +1,127 @@
-"""What the commands share: how a user's errors are shown."""
+"""What the commands share: how they start, how their errors are shown, and how they are interrupted."""
 
 import functools
+import os
+import signal
 import sys
-from collections.abc import Callable
-from typing import Any
-
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
 
 from infwidth.errors import InfwidthError
 
+DECIDES_NUMBERS = False
 
-def sentences(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Show a user's errors as one sentence. A sweep goes on with its next job; a single command exits with status 2."""
+WRONG, INTERRUPTED = 2, 130
+"""Exit statuses: for a user's error, and as a shell has it after Ctrl-C."""
+
+
+def guard_start() -> None:
+    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds.
+
+    Called when the package is first imported; does nothing unless Python was told to run a command, as in
+    ``python -m infwidth.train``. A KeyboardInterrupt in the middle of an import may come out as anything.
+    """
+    # As long as Python looks for the module of -m, and imports its package, sys.argv begins with "-m".
+    is_command = sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv)
+    if is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_at_once)
+
+
+def begin() -> None:
+    """The start is over: from here on Ctrl-C is Python's KeyboardInterrupt, so that nothing is left half done."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _end_at_once(*_: Any) -> NoReturn:
+    os.write(sys.stderr.fileno(), b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def command(folder: str, config_name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make a command of a function of a config: of conf/, composed by Hydra from the command line, ``-m`` included.
+
+    What a user can mend is shown as one sentence, Hydra's errors too, and the command exits with status 2; a sweep goes
+    on with its next job. Ctrl-C exits with status 130.
+    """
+
+    def decorator(function: Callable[[Any], None]) -> Callable[[], None]:
+        @functools.wraps(function)
+        def main() -> None:
+            with sentences():
+                _carry_out(function, folder, config_name)
+
+        return main
+
+    return decorator
+
+
+def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -> None:
+    """Let Hydra compose the config and call the function, once or for every job."""
+    # Imported here, so that this module is light: what it does about interruptions must be in place before the rest.
+    from concurrent.futures.process import BrokenProcessPool
+
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from infwidth.runs.compose import refused
+    from infwidth.runs.overrides import on_command_line, require_choices
+
+    overrides = on_command_line()
+    require_choices(overrides, Path(folder))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
+    try:
+        hydra.main(config_path=folder, config_name=config_name, version_base="1.3")(_job(function))()
+    except (HydraException, OmegaConfBaseException) as e:
+        raise refused(folder, config_name, overrides, e) from e
+    except BrokenProcessPool as e:
+        raise InfwidthError(
+            "the process of a job was killed, perhaps for want of memory; run the same command again, which keeps what "
+            "is finished, with fewer jobs at a time (hydra.launcher.n_jobs)."
+        ) from e
+
+
+def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The function as Hydra calls it."""
 
     @functools.wraps(function)
-    def wrapped(config: DictConfig):
-        try:
-            return function(config)
-        except InfwidthError as e:
-            print(f"error: {e}", file=sys.stderr, flush=True)
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                sys.exit(2)
+    def job(config: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
-    return wrapped
+        begin()
+        with sentences(go_on=HydraConfig.get().mode == RunMode.MULTIRUN):
+            function(config)
+
+    return job
+
+
+@contextmanager
+def sentences(go_on: bool = False) -> Iterator[None]:
+    """Show a user's errors as one sentence, and exit, or ``go_on`` after them; say what an interruption is."""
+    try:
+        with _files_named():
+            yield
+    except InfwidthError as e:
+        print(f"error: {e}", file=sys.stderr, flush=True)
+        if not go_on:
+            sys.exit(WRONG)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _files_named() -> Iterator[None]:
+    """Make a user's error of a file or folder that the system refuses, wherever it is."""
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None:
+            raise
+        raise InfwidthError(
+            f"{e.filename} cannot be read or written ({e.strerror}); see to it, or name another."
+        ) from e

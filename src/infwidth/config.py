@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union
 
 from infwidth.errors import ConfigError
 from infwidth.rational import exact
+from infwidth.spelling import meant
 
 T = TypeVar("T")
 
@@ -27,6 +28,9 @@ WANTED = {
     str: "a text",
 }
 """What a key of a type must be."""
+
+LARGEST_WHOLE = 2**53
+"""2^53: up to here a float holds every whole number."""
 
 
 def key(
@@ -41,9 +45,10 @@ def key(
 ):
     """A dataclass field of a config.
 
-    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides: whether it
-    decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would be without the key,
-    so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a file, which counts by content.
+    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides:
+    whether it decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would
+    be without the key, so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a
+    file, which counts by content.
     """
     limits = {"at_least": at_least, "above": above, "at_most": at_most}
     metadata = {k: v for k, v in limits.items() if v is not None}
@@ -59,12 +64,13 @@ def load(cls: type[T], mapping: Mapping[str, Any] | None, where: str) -> T:
     """
     place = where or "the config"
     if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{place} must be a group of keys ({_names(cls)}), not {mapping!r}.")
+        raise ConfigError(f"{place} must be a group of keys ({_names(cls)}), not {_shown(mapping)}.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = _hints(cls)
     unknown = [name for name in mapping if name not in fields]
     if unknown:
-        raise ConfigError(f"{_join(where, unknown[0])} is not a known key; {place} has: {_names(cls)}.")
+        near = meant(str(unknown[0]), fields, f"{where}." if where else "")
+        raise ConfigError(f"{_join(where, unknown[0])} is not a known key{near}; {place} has: {_names(cls)}.")
     values = {}
     for name, field in fields.items():
         path = _join(where, name)
@@ -83,6 +89,11 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def _shown(value: Any) -> str:
+    """A value as a config has it."""
+    return "null" if value is None else repr(value)
+
+
 def _join(where: str, name: str) -> str:
     return f"{where}.{name}" if where else name
 
@@ -97,7 +108,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return load(hint, value, path)
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} must be a group of keys, not {value!r}.")
+            raise ConfigError(f"{path} must be a group of keys, not {_shown(value)}.")
         return dict(value)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -105,21 +116,29 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert(next(a for a in arguments if a is not type(None)), value, path)
     if origin is Literal:
         if value not in arguments:
-            raise ConfigError(f"{path} is {value!r}; choose one of: {', '.join(map(str, arguments))}.")
+            raise ConfigError(f"{path} is {_shown(value)}; choose one of: {', '.join(map(str, arguments))}.")
         return value
     if origin is tuple:
         if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise ConfigError(f"{path} must be a list, not {value!r}.")
+            raise ConfigError(f"{path} must be a list, not {_shown(value)}.")
         return tuple(_convert(arguments[0], v, f"{path}[{i}]") for i, v in enumerate(value))
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _finite(value, path)
     if hint is Fraction and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         return _fraction(value, path)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
+        return _whole(value, path)
     if hint in (bool, str) and isinstance(value, hint):
         return value
-    raise ConfigError(f"{path} must be {WANTED[hint]}, not {value!r}.")
+    raise ConfigError(f"{path} must be {WANTED[hint]}, not {_shown(value)}.")
+
+
+def _whole(value: int, path: str) -> int:
+    if abs(value) > LARGEST_WHOLE:
+        raise ConfigError(
+            f"{path} is too large a number; the largest that can be told from the next is {LARGEST_WHOLE}."
+        )
+    return value
 
 
 def _finite(value: float, path: str) -> float:
@@ -138,7 +157,7 @@ def _fraction(value: float | str, path: str) -> Fraction:
     try:
         return Fraction(exact(value))
     except ValueError as e:
-        raise ConfigError(f"{path} must be {WANTED[Fraction]}, not {value!r}.") from e
+        raise ConfigError(f"{path} must be {WANTED[Fraction]}, not {_shown(value)}.") from e
 
 
 def _check_range(value: Any, limits: Mapping[str, float], path: str) -> None:

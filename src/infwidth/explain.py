@@ -6,10 +6,9 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import key, load
 from infwidth.errors import ConfigError
 from infwidth.parametrization import ABC, LARGEST, MOST_LAYERS, NAMED, classify, limit_of, named
@@ -81,8 +80,7 @@ def _power(exponent: Fraction) -> str:
     return "order 1" if exponent == 0 else f"n^({exponent})"
 
 
-@hydra.main(config_path=COMMANDS, config_name="explain", version_base="1.3")
-@sentences
+@command(COMMANDS, "explain")
 def main(config: DictConfig) -> None:
     print(explained(load(ExplainConfig, plain(config), "").build()))
 

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 
-import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import load
 from infwidth.data.catalog import obtain
+from infwidth.errors import ConfigError
 from infwidth.runs.compose import COMMANDS, composed, plain
 
 
@@ -19,17 +19,18 @@ class PrepareConfig:
     datasets: tuple[str, ...]
 
 
-@hydra.main(config_path=COMMANDS, config_name="prepare", version_base="1.3")
-@sentences
+@command(COMMANDS, "prepare")
 def main(config: DictConfig) -> None:
     for name in load(PrepareConfig, plain(config), "").datasets:
         started = time.monotonic()
-        found = obtain(composed("train", [f"data={name}"])["data"])
+        try:
+            wanted = composed("train", [f"data={name}"])["data"]
+        except ConfigError as e:
+            raise ConfigError(f"datasets has {name!r}: {e}") from e
+        found = obtain(wanted)
         shapes = ", ".join(f"{k} {tuple(a.shape)}" for k, a in found.arrays.items())
-        print(
-            f"{name}: {shapes}; checksum {found.checksum[:12]}; from {found.manifest['source']}; ready in {time.monotonic() - started:.1f} s",
-            flush=True,
-        )
+        where = f"checksum {found.checksum[:12]}; from {found.manifest['source']}"
+        print(f"{name}: {shapes}; {where}; ready in {time.monotonic() - started:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

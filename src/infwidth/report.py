@@ -5,10 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import load
 from infwidth.errors import DataError, OutputError
 from infwidth.reporting import experiment, page, sweep, theory
@@ -16,7 +15,7 @@ from infwidth.reporting.page import Section
 from infwidth.runs import plan, standing, store
 from infwidth.runs.compose import COMMANDS, plain
 from infwidth.runs.plan import EXPERIMENTS
-from infwidth.runs.spec import PathsConfig
+from infwidth.runs.folders import PathsConfig
 from infwidth.theory.experiment import read_recipe as read_theory_recipe
 
 DECIDES_NUMBERS = False
@@ -83,8 +82,7 @@ def update_readme(readme: Path, results: Path) -> None:
     readme.write_text(text, encoding="utf-8")
 
 
-@hydra.main(config_path=COMMANDS, config_name="report", version_base="1.3")
-@sentences
+@command(COMMANDS, "report")
 def main(config: DictConfig) -> None:
     chosen = load(ReportConfig, plain(config), "")
     results = Path(chosen.paths.results)

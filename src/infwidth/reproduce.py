@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import hydra
 import pandas as pd
 from omegaconf import DictConfig
 
 from infwidth import measure, report, train
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import key, load
 from infwidth.errors import ConfigError, InfwidthError
 from infwidth.reporting.page import Section
@@ -116,8 +115,7 @@ def _reported(chosen: ReproduceConfig, name: str, common: Mapping[str, Any]) -> 
         run.log(section.table, section.figures, section.points)
 
 
-@hydra.main(config_path=COMMANDS, config_name="reproduce", version_base="1.3")
-@sentences
+@command(COMMANDS, "reproduce")
 def main(config: DictConfig) -> None:
     chosen = load(ReproduceConfig, plain(config), "")
     try:

@@ -1,16 +1,14 @@
 """How far a sweep is: `python -m infwidth.status name=maml_widths` or `make status NAME=maml_widths`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from infwidth import sweeps
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.config import load
 from infwidth.runs.compose import COMMANDS, plain
-from infwidth.runs.spec import PathsConfig
+from infwidth.runs.folders import PathsConfig, folder_of_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +19,11 @@ class StatusConfig:
     paths: PathsConfig
 
 
-@hydra.main(config_path=COMMANDS, config_name="status", version_base="1.3")
-@sentences
+@command(COMMANDS, "status")
 def main(config: DictConfig) -> None:
     chosen = load(StatusConfig, plain(config), "")
-    print(sweeps.progress(Path(chosen.paths.results) / "runs" / chosen.name))
+    folder = folder_of_runs(chosen.paths.results, chosen.name)
+    print(sweeps.progress(folder, sweeps.found(folder)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sweeps: the jobs of a multirun, what became of each, and how long the rest will take.
 
-Hydra keeps a multirun's config beside its runs (multirun.yaml); each job leaves a note in ``.jobs`` that says where its run is, or why there is none.
+Hydra keeps a multirun's config beside its runs (multirun.yaml); each job leaves a note in ``.jobs`` that says where its
+run is, or why there is none.
 """
 
 import itertools
@@ -15,25 +16,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from infwidth.errors import ConfigError, DataError
+from infwidth.command import begin, sentences
+from infwidth.errors import ConfigError, DataError, InfwidthError, OutputError
+from infwidth.runs.compose import unresolved
+from infwidth.runs.folders import require_name
+from infwidth.runs.overrides import jobs
 from infwidth.training.run_directory import RunDirectory, write_json
+
+DECIDES_NUMBERS = False
 
 MULTIRUN, NOTES = "multirun.yaml", ".jobs"
 STATES = ("finished", "diverged", "failed", "running", "waiting")
 
-
-def jobs(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of every job of a multirun, in the order in which Hydra numbers them. ConfigError for an override that is none."""
-    try:
-        (batch,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(list(overrides)), None)
-    except HydraException as e:
-        raise ConfigError(f"{' '.join(overrides)} is no sweep: {' '.join(str(e).split())}") from e
-    return batch
+JOBS_OF_A_CORE = 16
+"""The most jobs at a time for each core of this machine: every one is a process with a PyTorch of its own."""
 
 
 def planned(folder: Path) -> list[list[str]]:
@@ -41,14 +41,21 @@ def planned(folder: Path) -> list[list[str]]:
     path = folder / MULTIRUN
     try:
         hydra = yaml.safe_load(path.read_text())["hydra"]
-        params = hydra["sweeper"].get("params") or {}
-        return jobs([*(f"{key}={value}" for key, value in params.items()), *hydra["overrides"]["task"]])
-    except OSError:
+        return jobs(_overrides(hydra))
+    except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"there is no sweep in {folder} (no {MULTIRUN}); `name=` is the sweep's name, `paths.results=` where its results are."
+            f"there is no sweep in {folder} (no {MULTIRUN}); `name=` is the sweep's name, `paths.results=` where its "
+            "results are."
         ) from None
-    except (yaml.YAMLError, KeyError, TypeError) as e:
-        raise DataError(f"{path} is damaged ({e}); start the sweep again, what is finished is kept.") from e
+    except (OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ConfigError) as e:
+        why = str(e).splitlines()[0]
+        raise DataError(f"{path} is damaged ({why}); start the sweep again, what is finished is kept.") from e
+
+
+def _overrides(hydra: Mapping[str, Any]) -> list[str]:
+    """Those that a multirun was started with: the saved sweep's, then the command line's. hydra: Hydra's own config."""
+    saved = hydra["sweeper"].get("params") or {}
+    return [*(f"{key}={value}" for key, value in saved.items()), *hydra["overrides"]["task"]]
 
 
 class Note:
@@ -58,16 +65,23 @@ class Note:
         self.path, self.overrides = folder / NOTES / f"{number}.json", list(overrides)
 
     def write(self, **about: Any) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {"overrides": self.overrides, **about})
+        """OutputError if it cannot be written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, {"overrides": self.overrides, **about})
+        except OSError as e:
+            raise OutputError(f"{self.path} cannot be written ({e.strerror}); set another hydra.sweep.dir.") from e
 
     def read(self) -> dict[str, Any]:
-        """What was written; empty if it belongs to another sweep, or is damaged."""
+        """What was written: 'run' and 'started', or 'error'. Empty if it belongs to another sweep, or is damaged."""
         try:
             found = json.loads(self.path.read_text())
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) and found.get("overrides") == self.overrides else {}
+        if not isinstance(found, dict) or found.get("overrides") != self.overrides:
+            return {}
+        texts = isinstance(found.get("run", ""), str) and isinstance(found.get("error", ""), str)
+        return found if texts and isinstance(found.get("started", 0), (int, float)) else {}
 
 
 @dataclass(frozen=True)
@@ -93,23 +107,31 @@ def _job(number: int, overrides: Sequence[str], note: Mapping[str, Any]) -> Job:
         return Job(number, overrides, "waiting")
     directory = RunDirectory(Path(note["run"]))
     if directory.is_locked():
-        return Job(number, overrides, "running", max(0.0, time.time() - note["started"]))
-    summary = directory.summary()
-    if summary.get("status") in ("finished", "diverged", "failed"):
-        return Job(
-            number,
-            overrides,
-            summary["status"],
-            summary["provenance"]["wall_seconds"],
-            "its error is in the sweep's output" if summary["status"] == "failed" else "",
-        )
-    return Job(
-        number, overrides, "waiting"
-    )  # interrupted, or killed before it could say so: the same command resumes it
+        return Job(number, overrides, "running", max(0.0, time.time() - note.get("started", time.time())))
+    try:
+        summary = directory.summary()
+    except InfwidthError as e:
+        return Job(number, overrides, "failed", reason=str(e))
+    status = summary.get("status")
+    if status == "failed":
+        return Job(number, overrides, status, _seconds(summary), "its error is in the sweep's output")
+    if status in ("finished", "diverged"):
+        return Job(number, overrides, status, _seconds(summary))
+    return Job(number, overrides, "waiting")  # interrupted, or killed before it could say so: to be resumed
+
+
+def _seconds(summary: Mapping[str, Any]) -> float:
+    """The wall time of a run; 0 where its summary does not say."""
+    provenance = summary.get("provenance")
+    seconds = provenance.get("wall_seconds") if isinstance(provenance, Mapping) else None
+    return seconds if isinstance(seconds, (int, float)) else 0.0
 
 
 def seconds_left(found: Sequence[Job]) -> float | None:
-    """Expected seconds until all jobs are done, at as many at a time as are running now (one, if none is); None before the first is done."""
+    """Expected seconds until all jobs are done; None before the first is.
+
+    As many are taken to run at a time as are running now; one, if none is.
+    """
     done = [job.seconds for job in found if job.state in ("finished", "diverged")]
     if not done:
         return None
@@ -119,24 +141,23 @@ def seconds_left(found: Sequence[Job]) -> float | None:
     return work / max(1, len(running))
 
 
-def progress(folder: Path) -> str:
+def progress(folder: Path, found: Sequence[Job]) -> str:
     """Several lines: how many jobs are in which state, the time left, and each that runs, failed or diverged."""
-    all_jobs = found(folder)
-    counts = Counter(job.state for job in all_jobs)
-    lines = [f"{folder}: {len(all_jobs)} jobs; " + ", ".join(f"{counts[state]} {state}" for state in STATES)]
+    counts = Counter(job.state for job in found)
+    lines = [f"{folder}: {len(found)} jobs; " + ", ".join(f"{counts[state]} {state}" for state in STATES)]
     if counts["running"] + counts["waiting"]:
-        left = seconds_left(all_jobs)
-        lines.append(
-            "time left: " + ("not known before the first job is done" if left is None else f"about {left / 60:.1f} min")
-        )
-    varied = _varied([job.overrides for job in all_jobs])
-    for state, job in itertools.product(("running", "failed", "diverged"), all_jobs):
+        left = seconds_left(found)
+        lines.append(f"time left: {'not known before the first job is done' if left is None else _minutes(left)}")
+    varied = _varied([job.overrides for job in found])
+    for state, job in itertools.product(("running", "failed", "diverged"), found):
         if job.state == state:
-            detail = job.reason or f"{job.seconds:.0f} s"
-            lines.append(
-                f"  {state}: #{job.number} {' '.join(o for o in job.overrides if o.split('=')[0] in varied)} ({detail})"
-            )
+            own = " ".join(o for o in job.overrides if o.split("=")[0] in varied)
+            lines.append(f"  {state}: #{job.number} {own} ({job.reason or f'{job.seconds:.0f} s'})")
     return "\n".join(lines)
+
+
+def _minutes(seconds: float) -> str:
+    return f"about {seconds / 60:.1f} min"
 
 
 def _varied(overrides: Sequence[Sequence[str]]) -> set[str]:
@@ -148,31 +169,75 @@ def _varied(overrides: Sequence[Sequence[str]]) -> set[str]:
 
 
 def threads_of_job(launcher: Mapping[str, Any]) -> int | None:
-    """CPU threads for each job of a launcher that runs several at once on this machine, so that they share its cores; None: all of them.
+    """CPU threads for each job of a launcher that runs several at once on this machine, so that they share its cores.
 
-    launcher: Hydra's config of it. Jobs that each used all cores would slow each other down many times over.
+    launcher: Hydra's config of it. None: all cores, one job at a time. Jobs that each used all cores would slow each
+    other down many times over. ConfigError for a number of jobs that cannot be.
     """
-    target, cores = (
-        launcher["_target_"].rsplit(".", 1)[-1],
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-    )
+    target = launcher["_target_"].rsplit(".", 1)[-1]
     if target == "JoblibLauncher":
-        at_once = (
-            launcher["n_jobs"]
-            if launcher["n_jobs"] and launcher["n_jobs"] > 0
-            else max(1, cores + 1 + (launcher["n_jobs"] or -1))
-        )
-        return max(1, cores // at_once)
+        cores = _cores()
+        return max(1, cores // _at_once(launcher["n_jobs"], cores))
     if target in ("LocalLauncher", "SlurmLauncher"):
         return launcher["cpus_per_task"] or 1
     return None
 
 
-class Summary(Callback):
-    """At the end of a multirun: what became of its jobs, and exit status 1 if one failed."""
+def _at_once(jobs: int | None, cores: int) -> int:
+    """How many jobs joblib runs at a time: -1 means one for each core, -2 one less."""
+    if jobs is None:
+        return 1
+    if not jobs or jobs > JOBS_OF_A_CORE * cores:
+        raise ConfigError(
+            f"hydra.launcher.n_jobs is {jobs}; it is the number of jobs at a time: 1 to {JOBS_OF_A_CORE * cores} on "
+            "this machine, or -1 for one on each core."
+        )
+    return jobs if jobs > 0 else max(1, cores + 1 + jobs)
 
-    def on_multirun_end(self, config, **_: Any) -> None:
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Sweep(Callback):
+    """What Hydra calls before a multirun, and at its end."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a sweep that cannot be carried out, before any of its jobs begins."""
+        begin()
+        with sentences():
+            require_possible(config.hydra)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Say what became of the jobs, and exit with status 1 if one failed."""
         folder = Path(config.hydra.sweep.dir)
-        print(progress(folder), flush=True)
-        if any(job.state == "failed" for job in found(folder)):
+        with sentences():
+            all_jobs = found(folder)
+        print(progress(folder, all_jobs), flush=True)
+        if any(job.state == "failed" for job in all_jobs):
             sys.exit(1)
+
+
+def require_possible(hydra: DictConfig) -> None:
+    """ConfigError or OutputError for what would stop a sweep of this config of Hydra's in the middle."""
+    for override in itertools.chain(*jobs(_overrides(OmegaConf.to_container(hydra)))):
+        if override.startswith("name=") and "$" not in override:
+            require_name(override.removeprefix("name="))
+    threads_of_job(OmegaConf.to_container(hydra.launcher))
+    batch = hydra.sweeper.get("max_batch_size")
+    if batch is not None and batch < 1:
+        raise ConfigError(f"hydra.sweeper.max_batch_size is {batch}; it must be at least 1, or null.")
+    try:
+        folder = Path(hydra.sweep.dir)
+    except OmegaConfBaseException as e:
+        raise unresolved(e) from e
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as e:
+        raise OutputError(
+            f"the sweep's folder {folder} cannot be made ({e.strerror}); set another paths.results."
+        ) from e
+    if not writable:
+        raise OutputError(f"the sweep's folder {folder} cannot be written; set another paths.results.")

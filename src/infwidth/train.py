@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from infwidth.command import sentences
+from infwidth.command import command
 from infwidth.running import run
 from infwidth.runs.compose import CONF, plain
 from infwidth.sweeps import Note, threads_of_job
@@ -35,9 +34,8 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
         raise
 
 
-@hydra.main(config_path=CONF, config_name="train", version_base="1.3")
-@sentences
-def composed_run(config: DictConfig) -> None:
+@command(CONF, "train")
+def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     try:
         if hydra_config.mode == RunMode.MULTIRUN:
@@ -46,14 +44,6 @@ def composed_run(config: DictConfig) -> None:
             run(plain(config))
     except Interrupted as e:
         print(e, file=sys.stderr, flush=True)
-        sys.exit(130)
-
-
-def main() -> None:
-    try:
-        composed_run()
-    except KeyboardInterrupt:  # while the config is put together
-        print("Interrupted before the run began.", file=sys.stderr, flush=True)
         sys.exit(130)
 
 

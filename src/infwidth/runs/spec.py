@@ -8,7 +8,6 @@ task, data by checksum, model, parametrization by its exponents, settings, train
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from infwidth.models.contract import Model
 from infwidth.models.cost import Shape
 from infwidth.models.family import Family, FamilyConfig
 from infwidth.parametrization import ABC, ParametrizationConfig
+from infwidth.runs.folders import PathsConfig, folder_of_runs
 from infwidth.seeding import stream
 from infwidth.tasks import description
 from infwidth.tasks.contract import Task
@@ -43,13 +43,6 @@ class LoggerConfig:
     entity: str | None = None
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class PathsConfig:
-    """conf/train.yaml: paths"""
-
-    results: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +114,7 @@ class Spec:
 def specified(config: Mapping[str, Any]) -> Spec:
     """The specification of a plain config. ConfigError in one sentence for whatever is wrong with it."""
     run = load(RunConfig, config, "")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", run.name):
-        raise ConfigError(f"name is {run.name!r}; it becomes a folder, so use letters, digits, '_', '-' and '.' only.")
+    folder_of_runs(run.paths.results, run.name)  # refuses a name that is no folder's
     task, kind = description.config_of(run.task), family.find(run.model.get("name"))
     model = family.config_of(run.model)
     own = model.own()
