@@ -15,7 +15,8 @@ from infwidth.models.contract import Model
 from infwidth.runs import spec as specification
 from infwidth.runs.compose import CONF, composed
 from infwidth.runs.spec import Spec
-from infwidth.runs.store import ENDED
+from infwidth.runs import fingerprint, standing
+from infwidth.runs.store import ENDED, FINGERPRINTS, RUNS
 from infwidth.tasks.contract import Task
 from infwidth.training import checkpoints, provenance, resources
 from infwidth.training.config import Length, checked
@@ -23,7 +24,7 @@ from infwidth.training.connection import chosen_mode
 from infwidth.training.files import plain
 from infwidth.training.logging import NoLogger, WandbLogger, described, group
 from infwidth.training.memory import during
-from infwidth.training.provenance import Starts
+from infwidth.training.provenance import Starts, earlier_fingerprints
 from infwidth.training.resources import Predicted, Resources
 from infwidth.training.run_directory import RunDirectory
 from infwidth.training.stopping import Interrupted
@@ -203,9 +204,10 @@ def _write_missing_files(job: Job) -> None:
 def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     """Train or fit, and write the summary however that ends."""
     spec, directory, length = job.spec, job.directory, job.length
+    _require_same_code(job)
     directory.create(spec.config)
     logger = _logger(job, ready.wandb)
-    starts = Starts(directory, job.resources.device)
+    starts = Starts(directory, job.resources.device, _keep_code(job))
     grows_to, listeners = job.resources.grows_to, (starts, logger)
     trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
 
@@ -215,6 +217,7 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
                 **_about(job, ready),
                 "status": status,
                 **error,
+                "fingerprint": _keep_code(job),
                 **trainer.summary(),
                 "provenance": starts.summary(trainer.at.step),
             }
@@ -238,10 +241,38 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
         raise
     summary = end(status)
     directory.forget_progress()
+    if spec.run.scale != "demo" if spec.run.replay is None else spec.run.replay:
+        summary = {**summary, "replay": replaying.record(job)}
+        directory.write_summary(summary)
     print(_sentence(job, summary), flush=True)
     if trainer.stop.asked:  # during the last evaluation, when there was nothing left to save
         raise Interrupted(f"{spec.label} was at its end when it was asked to stop, and is {status}.")
     return summary
+
+
+def _keep_code(job: Job) -> str:
+    """Keep the fingerprint of the code that the run has used so far beside the runs; its digest."""
+    folder = Path(job.spec.run.paths.results) / RUNS / FINGERPRINTS
+    return fingerprint.write(fingerprint.current(job.spec.modules), folder)
+
+
+def _require_same_code(job: Job) -> None:
+    """CheckpointError if a run that is to be resumed was begun with other code, unless that is accepted."""
+    run = job.spec.run
+    if run.accept_changed_code or not job.directory.resumable():
+        return
+    for digest in earlier_fingerprints(job.directory):
+        try:
+            before = standing.found(Path(run.paths.results), run.name, digest)
+        except DataError:
+            continue  # what began it is not known here: its row is marked
+        if changed := fingerprint.changed(before, fingerprint.today):
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise CheckpointError(
+                f"the run {job.directory.path} was begun with other code: {', '.join(changed[:3])}{more} have changed "
+                "since; restore the code that it was begun with, or use force=true, which begins anew, or "
+                "accept_changed_code=true, which goes on and records it."
+            )
 
 
 def _about(job: Job, ready: Ready) -> dict[str, Any]:

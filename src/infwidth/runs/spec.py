@@ -18,6 +18,8 @@ import torch
 from infwidth.config import key, load
 from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
+from infwidth import models, tasks
+from infwidth.described import module_of
 from infwidth.models import family
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape
@@ -54,6 +56,8 @@ class RunConfig:
     seed: int = key(at_least=0, default=0)
     scale: Literal["demo", "cpu", "paper"] = "cpu"
     force: bool = False
+    replay: bool | None = None
+    accept_changed_code: bool = False
     task: dict[str, Any]
     data: dict[str, Any]
     model: dict[str, Any]
@@ -78,6 +82,12 @@ class Spec:
     @property
     def trainer(self) -> TrainerConfig:
         return self.run.trainer
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that the run's numbers come from, with what they import: its task, its model family, the loop."""
+        task, model = module_of(self.task.name, tasks), module_of(self.model.name, models)
+        return (task, model, "infwidth.training.trainer")
 
     @property
     def label(self) -> str:

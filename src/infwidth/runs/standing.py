@@ -20,10 +20,14 @@ def folders(results: Path, name: str) -> tuple[Path, Path]:
     return results / name / FINGERPRINTS, results / store.RUNS / FINGERPRINTS
 
 
-def digests(record: Record) -> list[str]:
-    """The code that made a run, and the code with which a replay came out the same, the newest first."""
-    agreed = [entry["fingerprint"] for entry in record.replay.get("agreed", [])]
-    return [d for d in [*reversed(agreed), record.fingerprint] if d]
+def replayed(record: Record) -> list[str]:
+    """The code with which a replay came out the same."""
+    return [entry["fingerprint"] for entry in record.replay.get("agreed", [])]
+
+
+def of_starts(record: Record) -> list[str]:
+    """The code of every start of a run that was resumed."""
+    return [start["fingerprint"] for start in record.provenance.get("starts", []) if start.get("fingerprint")]
 
 
 def marker(results: Path, name: str) -> Callable[[Record], bool]:
@@ -37,7 +41,11 @@ def marker(results: Path, name: str) -> Callable[[Record], bool]:
         except DataError:
             return False
 
-    return lambda record: not any(stands(digest) for digest in digests(record))
+    def marked(record: Record) -> bool:
+        agreed, made = replayed(record), [record.fingerprint, *of_starts(record)]
+        return not any(stands(digest) for digest in agreed) and not (record.fingerprint and all(map(stands, made)))
+
+    return marked
 
 
 def found(results: Path, name: str, digest: str) -> fingerprint.Fingerprint:
@@ -49,7 +57,7 @@ def found(results: Path, name: str, digest: str) -> fingerprint.Fingerprint:
 def keep(records: Iterable[Record], results: Path, name: str) -> None:
     """Keep the fingerprints of an experiment's records beside its table, and no others."""
     kept, _ = folders(results, name)
-    wanted = {digest for record in records for digest in digests(record)}
+    wanted = {d for record in records for d in (*replayed(record), *of_starts(record), record.fingerprint) if d}
     for digest in sorted(wanted):
         if not (kept / f"{digest}.json").exists():
             try:

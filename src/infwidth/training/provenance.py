@@ -91,22 +91,24 @@ class Start:
     threads: int
     system: str
     versions: dict[str, str]
+    fingerprint: str = ""
     step: int = 0
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
 
     @classmethod
-    def now(cls, device: torch.device) -> "Start":
-        return cls(now(), commit(), hardware(device), torch.get_num_threads(), platform.platform(), dict(versions()))
+    def now(cls, device: torch.device, fingerprint: str) -> "Start":
+        threads, system = torch.get_num_threads(), platform.platform()
+        return cls(now(), commit(), hardware(device), threads, system, dict(versions()), fingerprint)
 
 
 class Starts:
-    """The starts of a run, this one the last; kept in the run's folder, which exists."""
+    """The starts of a run, this one the last; kept in the run's folder, which exists. fingerprint: of the code."""
 
-    def __init__(self, directory: RunDirectory, device: torch.device):
+    def __init__(self, directory: RunDirectory, device: torch.device, fingerprint: str = ""):
         self.directory, self.device, self.began = directory, device, time.monotonic()
         reset_peak_memory(device)
-        self.earlier, self.last = _earlier(directory), Start.now(device)
+        self.earlier, self.last = _earlier(directory), Start.now(device, fingerprint)
         self._write()
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -154,6 +156,11 @@ def _earlier(directory: RunDirectory) -> list[Start]:
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as e:
         print(f"{path} is damaged ({e}): the starts before this one are not known.", flush=True)
         return []
+
+
+def earlier_fingerprints(directory: RunDirectory) -> list[str]:
+    """The fingerprints of the code of a run's earlier starts."""
+    return [digest for digest in dict.fromkeys(start.fingerprint for start in _earlier(directory)) if digest]
 
 
 def reset_peak_memory(device: torch.device) -> None:
