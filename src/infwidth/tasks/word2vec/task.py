@@ -20,8 +20,10 @@ from infwidth.tasks.contract import Evaluation, Evidence, Probe, Task
 from infwidth.tasks.description import Asks
 from infwidth.tasks.word2vec import cbow, embeddings
 from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
-from infwidth.tasks.word2vec.minibatches import Windows, assembled
+from infwidth.tasks.word2vec.minibatches import assembled
+from infwidth.tasks.word2vec.outputs import Draws
 from infwidth.tasks.word2vec.sampling import Kept, Negatives, keep_probability, kept
+from infwidth.tasks.word2vec.windows import Windows
 
 EVALUATION_STEPS = 40
 """Minibatches on which the reported loss is taken: the same words, contexts and negatives in every run on a corpus."""
@@ -154,14 +156,8 @@ class Word2Vec(Task):
                 drawn = self.sampler.spread(len(bounds) - 1, config.shared_negatives, generator)
             else:
                 drawn = self.sampler.independent(bounds[-1] - bounds[0], config.negatives, generator)
-            found = assembled(
-                windows(bounds),
-                drawn.to(self.device),
-                bool(config.shared_negatives),
-                config.negatives / drawn.shape[-1],
-                self.inputs,
-                self.dtype,
-            )
+            draws = Draws(drawn.to(self.device), bool(config.shared_negatives), config.negatives / drawn.shape[-1])
+            found = assembled(windows(bounds), draws, self.inputs, self.dtype)
             yield from itertools.islice(found, max(start - block, 0), None)
 
     def typical(self) -> Sizes:

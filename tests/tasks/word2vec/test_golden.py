@@ -11,8 +11,10 @@ from infwidth.models.bags import Bags
 from infwidth.models.linear import LinearNet
 from infwidth.tasks.word2vec import cbow, sequential
 from infwidth.tasks.word2vec.analogies import accuracies, answers
-from infwidth.tasks.word2vec.minibatches import Positions, assembled
+from infwidth.tasks.word2vec.minibatches import assembled
+from infwidth.tasks.word2vec.outputs import Draws
 from infwidth.tasks.word2vec.sampling import keep_probability, negative_probability
+from infwidth.tasks.word2vec.windows import Positions
 from tests.conftest import golden_files, load_golden
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
@@ -28,7 +30,7 @@ def minibatch(context, targets, negatives):
     """Contexts (B, m), -1 where there is none, as one minibatch with negatives of each position."""
     position, column = (context >= 0).nonzero(as_tuple=True)
     positions = Positions([0, len(context)], targets, position, context[position, column])
-    return next(assembled(positions, negatives, False, 1.0, 1000, torch.float64))
+    return next(assembled(positions, Draws(negatives, shared=False, weight=1.0), 1000, torch.float64))
 
 
 def examples(z, part):
