@@ -1,7 +1,8 @@
 """Model families and tasks are found by name: a module that describes itself, in the folder where all of its kind are.
 
-``described("pi_limit", infwidth.models, "FAMILY", ...)`` imports the module ``infwidth.models.pi_limit``, and it alone. A name with a
-dot is a module of the user's own. So there is no list of names to be kept in step with the folder.
+``described("pi_limit", infwidth.models, "FAMILY", ...)`` imports the module ``infwidth.models.pi_limit``, and it
+alone. A name with a dot is a module of the user's own. So there is no list of names to be kept in step with the
+folder.
 """
 
 import importlib

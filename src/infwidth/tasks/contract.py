@@ -1,22 +1,39 @@
 """What every task offers to the trainer.
 
-Task.inputs, outputs, bags             what a model for it must take: dimensions, and whether inputs are bags of indices
-Task.steps_per_epoch
-Task.units                             what a schedule may count besides steps and epochs: how much of each a step covers
-Task.selects                           whether 'validation' is apart from 'test', so that a state may be selected on it
-Task.check(learning_rate)              ConfigError for a rate that its batches do not bear
-Task.batches(epoch)                    the epoch's batches in order; the same for the same seed, whatever ran before
-Task.step(model, batch)                (Update, metrics): the loss and how it is differentiated live here
-Task.evaluate(model, split)            an Evaluation on 'validation' or 'test'; its 'accuracy' is the headline, in per cent
-Task.conclude(model)                   metrics of the test that are taken once, at the end
-Task.probe()                           the examples whose features a PCA shows
-Task.evidence(model)                   what else is kept of a trained model, for reports
-Task.held_out()                        inputs that are not trained on; None in its place where there are none at hand
-Task.files                             names of the files that the evidence has
-Task.typical()                         the sizes of a typical batch, by which time is predicted; None where it is not
-Task.remedy(largest)                   what to do where a model of no more than ``largest`` inputs would fit
-Task.training_set()                    all inputs and labels, for a model with a closed form
-Task.examples, batch, evaluated        how many examples there are to train on, a step takes, an evaluation takes; 0 where that is not counted
+    Task.inputs, outputs, bags      what a model for it must take: dimensions, and whether inputs are bags of indices
+    Task.steps_per_epoch
+    Task.units                      what a schedule may count besides steps and epochs: how much of each a step covers
+    Task.selects                    whether 'validation' is apart from 'test', so that a state may be selected on it
+    Task.examples                   how many there are to train on; likewise
+    Task.batch, evaluated           how many of them a step takes, and an evaluation; 0 where that is not counted
+    Task.check(learning_rate)       ConfigError for a rate that its batches do not bear
+    Task.batches(epoch)             the epoch's batches in order; the same for the same seed, whatever ran before
+    Task.step(model, batch)         (Update, metrics): the loss and how it is differentiated live here
+    Task.evaluate(model, split)     an Evaluation on 'validation' or 'test'
+    Task.conclude(model)            metrics of the test that are taken once, at the end
+    Task.probe()                    the examples whose features a PCA shows, if there are any
+    Task.evidence(model)            what else is kept of a trained model, for reports
+    Task.files                      names of the files that the evidence has
+    Task.held_out()                 inputs that are not trained on; None in its place where there are none at hand
+    Task.training_set()             all inputs and labels, for a model with a closed form
+    Task.typical()                  the sizes of a typical batch of bags, by which time is predicted
+    Task.remedy(largest)            what to do where a model of no more than ``largest`` inputs would fit
+
+Required are inputs, outputs, steps_per_epoch, batches, step and evaluate; everything else has a default: not here.
+
+**What metrics there are.** Metrics are floats by name; a number that there is none of, such as the standard error of
+one example, is left out. Those of :meth:`Task.step` and of :meth:`Task.evaluate` must have
+
+    loss        lower is better; where it is not finite the model has diverged
+
+and those of an evaluation may have
+
+    accuracy    in per cent, higher is better: the headline of sentences, tables and figures; by it a state is selected
+    accuracy_standard_error
+
+A task without an accuracy, such as word vectors of a text without analogy questions, has its loss for a headline, and a
+state is selected by the lowest one. All others are kept and listed under their own names. 'validation' and 'test' have
+the same names, and so has every evaluation of a run.
 """
 
 from abc import ABC, abstractmethod
@@ -37,7 +54,11 @@ from infwidth.models.updates import Update
 
 @dataclass(frozen=True)
 class Probe:
-    """Inputs of some examples, the class index of each (examples,), the names of the classes and, if they have any, of the examples."""
+    """Some examples to show.
+
+    x: their inputs; labels (examples,): the class of each, as an index; names: of the classes; examples: their own
+    names, if they have any.
+    """
 
     x: Tensor | Bags
     labels: Tensor
@@ -55,7 +76,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: by name; arrays: what an evaluation finds besides, kept in evidence.npz if it is of the final test."""
+    """metrics: as the module says; arrays: what else was found, kept in evidence.npz if it is of the final test."""
 
     metrics: dict[str, float]
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -77,7 +98,8 @@ class Task(ABC):
     def training_set(self) -> tuple[Tensor, Tensor]:
         """Inputs (n, d) and labels (n,). ConfigError for a task that has no such set."""
         raise ConfigError(
-            "this task has no fixed training set, so that a model in closed form cannot be fitted to it; set model.solve=descent."
+            "this task has no fixed set of examples that a model in closed form could be fitted to; choose a model "
+            "that is trained."
         )
 
     def check(self, learning_rate: float) -> None:
@@ -99,9 +121,9 @@ class Task(ABC):
         """Metrics on the test that are taken once, of the model that was selected."""
         return {}
 
-    @abstractmethod
-    def probe(self) -> Probe:
-        """Examples of the test split for a picture of the features."""
+    def probe(self) -> Probe | None:
+        """Examples of the test split for a picture of the features; None for no picture: then no features are kept."""
+        return None
 
     def evidence(self, model: Model) -> Evidence:
         """What a report shows of a trained model beside its metrics."""

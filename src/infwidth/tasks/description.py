@@ -1,7 +1,7 @@
 """A task: what a run needs to know of it, described once, beside its code.
 
-A task is a module ``infwidth.tasks.<name>`` that defines TASK; ``task.name`` finds it by that name, without importing the
-others. A task of your own is any importable module that defines TASK: ``task.name`` with a dot names it.
+A task is a module ``infwidth.tasks.<name>`` that defines TASK; ``task.name`` finds it by that name, without
+importing the others. A task of your own is any importable module that defines TASK, named with a dot in it.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,8 +22,9 @@ from infwidth.tasks.contract import Task
 class Asks:
     """What a task asks of a model.
 
-    bags: whether its inputs are bags of indices. adaptation: the (parameters, order) by which the model adapts to an episode, None
-    for a task without episodes. training_set: whether there is one fixed set that a closed form can be fitted to.
+    bags: whether its inputs are bags of indices. adaptation: the (parameters, order) by which the model adapts to
+    an episode, None for a task without episodes. training_set: whether there is one fixed set that a closed form
+    can be fitted to.
     """
 
     bags: bool = False

@@ -1,4 +1,4 @@
-"""Losses as value and cotangent. A loss is a mean over the examples of one episode or batch."""
+"""Losses as value and cotangent, and accuracies. A loss is a mean over the examples of one episode or batch."""
 
 import torch
 from torch import Tensor
@@ -19,3 +19,11 @@ def cross_entropy_cotangent(outputs: Tensor, labels: Tensor) -> Tensor:
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Share of examples (...,) whose largest output is that of the label, in float64 so that counts stay exact."""
     return (outputs.argmax(-1) == labels).double().mean(-1)
+
+
+def mean_accuracy(each: Tensor) -> dict[str, float]:
+    """The mean of accuracies (n,) of examples or episodes, and its standard error where there are several."""
+    found = {"accuracy": each.mean().item()}
+    if len(each) > 1:
+        found["accuracy_standard_error"] = (each.std() / len(each) ** 0.5).item()
+    return found

@@ -5,7 +5,9 @@ import hashlib
 import pytest
 import torch
 
-from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
+from infwidth.tasks.word2vec.config import Word2VecConfig
+from infwidth.tasks.word2vec.corpus import Corpus
+from infwidth.tasks.word2vec.task import Word2Vec
 
 
 def corpus(running_words, vocabulary):

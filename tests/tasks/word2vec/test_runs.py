@@ -9,7 +9,9 @@ from infwidth.data.questions import parse
 from infwidth.errors import CheckpointError, ConfigError, DataError
 from infwidth.models import linear
 from infwidth.parametrization import named
-from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
+from infwidth.tasks.word2vec.config import Word2VecConfig
+from infwidth.tasks.word2vec.corpus import Corpus
+from infwidth.tasks.word2vec.task import Word2Vec
 from infwidth.training import prediction
 from tests.training.helpers import small
 

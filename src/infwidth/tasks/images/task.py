@@ -1,4 +1,4 @@
-"""Classification of images as a task: shuffled minibatches, cross-entropy, accuracy; all images resident where training runs."""
+"""Classification of images: shuffled minibatches, cross-entropy, accuracy; all images resident where training runs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from infwidth.models.updates import Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Evaluation, Probe, Task
 from infwidth.tasks.description import Asks
-from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
+from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent, mean_accuracy
 
 EVALUATED_AT_ONCE = 1000
 
@@ -54,8 +54,8 @@ class ImagesConfig:
 class Images(Task):
     """x (n, d) normalised per channel, y (n,) int64 for 'train', 'validation' and 'test'.
 
-    One order of the training images, the same for every seed, has the subset at its beginning and the validation images at its end, so
-    that subsets are nested and shared by all models.
+    One order of the training images, the same for every seed, has the subset at its beginning and the validation
+    images at its end, so that subsets are nested and shared by all models.
     """
 
     def __init__(
@@ -68,30 +68,42 @@ class Images(Task):
         dtype: torch.dtype,
     ):
         self.config, self.class_names, self.seed, self.dtype = config, class_names, seed, dtype
-        total = len(arrays["train_y"])
-        wanted = total - config.validation_images if config.images == "all" else config.subset
-        if wanted < 1 or wanted + config.validation_images > total:
-            raise ConfigError(
-                f"task.subset + task.validation_images is {config.subset} + {config.validation_images}, but the data has {total} training images; lower them."
-            )
-        channels = arrays["train_x"].shape[1]
-        if channels % len(config.mean) or len(config.mean) != len(config.std):
-            raise ConfigError(
-                f"task.mean and task.std have {len(config.mean)} and {len(config.std)} channels, which images of {channels} numbers do not; give one for each channel."
-            )
-        order = torch.randperm(total, generator=stream("split"))
-        parts = {"train": order[:wanted], "validation": order[total - config.validation_images :], "test": None}
-        self.x, self.y = {}, {}
-        for split, index in parts.items():
-            source = "test" if split == "test" else "train"
-            x, y = arrays[f"{source}_x"], arrays[f"{source}_y"]
-            x, y = (x, y) if index is None else (x[index], y[index])
-            self.x[split], self.y[split] = self._normalised(x.to(device)), y.to(device).long()
+        wanted = self._wanted(len(arrays["train_y"]))
+        self._require_channels(arrays["train_x"].shape[1])
+        order = torch.randperm(len(arrays["train_y"]), generator=stream("split"))
+        training, held_out = order[:wanted], order[len(order) - config.validation_images :]
+        parts = {
+            "train": (arrays["train_x"][training], arrays["train_y"][training]),
+            "validation": (arrays["train_x"][held_out], arrays["train_y"][held_out]),
+            "test": (arrays["test_x"], arrays["test_y"]),
+        }
+        self.x = {split: self._normalised(x.to(device)) for split, (x, _) in parts.items()}
+        self.y = {split: y.to(device).long() for split, (_, y) in parts.items()}
         self.inputs, self.outputs = self.x["train"].shape[1], len(class_names)
         self.steps_per_epoch = -(-wanted // config.batch)
         self.selects = config.validation_images > 0
         self.examples, self.batch = wanted, config.batch
         self.evaluated = len(self.y["validation"] if self.selects else self.y["test"])
+
+    def _wanted(self, total: int) -> int:
+        """How many of all training images are trained on. ConfigError if there are not so many."""
+        config = self.config
+        wanted = total - config.validation_images if config.images == "all" else config.subset
+        if wanted < 1 or wanted + config.validation_images > total:
+            asked = f"task.subset + task.validation_images is {config.subset} + {config.validation_images}"
+            if config.images == "all":
+                asked = f"task.validation_images is {config.validation_images}"
+            raise ConfigError(f"{asked}, but the data has {total} training images; make it fewer.")
+        return wanted
+
+    def _require_channels(self, numbers: int) -> None:
+        """ConfigError if images of so many numbers do not have the channels of task.mean and task.std."""
+        mean, std = len(self.config.mean), len(self.config.std)
+        if not mean or mean != std or numbers % mean:
+            raise ConfigError(
+                f"task.mean and task.std have {mean} and {std} channels, which images of {numbers} numbers do not; "
+                "give one for each channel."
+            )
 
     def _normalised(self, x: Tensor) -> Tensor:
         """uint8 (n, d) with channels first to (x / 255 - mean) / std by channel."""
@@ -118,7 +130,10 @@ class Images(Task):
         return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
 
     def evaluate(self, model: Model, split: str) -> Evaluation:
-        """Accuracy in per cent, its standard error, and the loss. Without validation images both splits are the test, and nothing is selected."""
+        """Accuracy in per cent, its standard error, and the loss.
+
+        Without validation images both splits are the test, and nothing is selected.
+        """
         split = split if self.selects else "test"
         correct, losses = [], []
         for x, y in zip(self.x[split].split(EVALUATED_AT_ONCE), self.y[split].split(EVALUATED_AT_ONCE), strict=True):
@@ -127,15 +142,10 @@ class Images(Task):
             correct.append(outputs.argmax(1) == y)
             losses.append(torch.nn.functional.cross_entropy(outputs, y, reduction="none"))
         each = 100 * torch.cat(correct).double()
-        metrics = {
-            "accuracy": each.mean().item(),
-            "accuracy_standard_error": (each.std() / len(each) ** 0.5).item() if len(each) > 1 else float("nan"),
-            "loss": torch.cat(losses).double().mean().item(),
-        }
-        return Evaluation(metrics)
+        return Evaluation({**mean_accuracy(each), "loss": torch.cat(losses).double().mean().item()})
 
     def conclude(self, model: Model) -> dict[str, float]:
-        """Accuracy of the regression with the kernel of the trained model's last hidden representation, where it is asked for."""
+        """Where it is asked for, the accuracy of regression with the kernel of the last hidden representation."""
         if self.config.feature_regulariser is None:
             return {}
         K = model.feature_kernel(torch.cat([self.x["train"], self.x["test"]]))

@@ -31,6 +31,10 @@ class Pool:
     def images_per_class(self) -> int:
         return self.pixels.shape[1]
 
+    @property
+    def images(self) -> int:
+        return self.classes * self.images_per_class
+
     def gather(self, flat_index: Tensor, dtype: torch.dtype) -> Tensor:
         """Images (..., d) for indices class * images_per_class + image of any shape."""
         picked = self.pixels.flatten(0, 1).index_select(0, flat_index.flatten()).reshape(*flat_index.shape, -1)
@@ -53,8 +57,8 @@ class Shape:
             )
         if self.shots + self.queries > pool.images_per_class:
             raise DataError(
-                f"task.shots + task.queries is {self.shots} + {self.queries}, but every class of the {pool.name} split has "
-                f"{pool.images_per_class} images; lower one of them."
+                f"task.shots + task.queries is {self.shots} + {self.queries}, but every class of the {pool.name} split "
+                f"has {pool.images_per_class} images; lower one of them."
             )
 
 
@@ -69,7 +73,7 @@ class Episodes:
 
 
 def distinct(rows: int, draws: int, n: int, generator: torch.Generator) -> Tensor:
-    """(rows, draws) integers: in each row an ordered sample without replacement from 0..n-1, all samples equally likely.
+    """(rows, draws) integers: in each row an ordered sample of 0..n-1 without replacement, all equally likely.
 
     Draw j takes one of the n - j numbers not yet taken: a uniform number below n - j, moved up past each taken number
     in increasing order.
@@ -94,7 +98,7 @@ def draw(pool: Pool, shape: Shape, episodes: int, generator: torch.Generator) ->
 
 
 def assemble(pool: Pool, shape: Shape, index: Tensor, dtype: torch.dtype) -> Episodes:
-    """The episodes of flat image indices (episodes, ways, shots + queries), in one gather; examples are ordered by label."""
+    """The episodes of flat image indices (episodes, ways, shots + queries), in one gather; examples lie by label."""
     device, T = pool.pixels.device, len(index)
     x = pool.gather(index.to(device), dtype)
     labels = torch.arange(shape.ways, device=device)

@@ -5,7 +5,9 @@ import torch
 from infwidth.data.prepared import Prepared
 from infwidth.data.text import as_words
 from infwidth.tasks.description import Description
-from infwidth.tasks.word2vec.task import Corpus, Word2Vec, Word2VecConfig
+from infwidth.tasks.word2vec.config import Word2VecConfig
+from infwidth.tasks.word2vec.corpus import Corpus
+from infwidth.tasks.word2vec.task import Word2Vec
 
 
 def build(config: Word2VecConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> Word2Vec:

@@ -1,15 +1,18 @@
 """Word analogies a : b :: c : d, answered for all questions at once through Gram rows of the question words.
 
-With unit vectors M, the answer is the word w other than a, b, c of the highest M_w . (M_b - M_a + M_c), if that is positive.
-The score is a sum of three entries of M M^T, so the rows of that matrix for the few hundred question words hold all scores.
+With unit vectors M, the answer is the word w other than a, b, c of the highest M_w . (M_b - M_a + M_c), if that is
+positive. The score is a sum of three entries of M M^T, so that matrix's rows of the question words hold all scores.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from infwidth.data.questions import syntactic
+
+Vectors = Callable[[Tensor], Tensor]
+"""The vectors (n, m) of words (n,); asked for in blocks."""
 
 COLUMNS = 2048
 """Words of the vocabulary scored together."""
@@ -24,10 +27,10 @@ def unit(rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def answers(vectors: Callable[[Tensor], Tensor], vocabulary: int, questions: Tensor) -> Tensor:
-    """The word answered to each of the questions (Q, 4), (Q,) int64; -1 where no score is positive. Ties go to the lowest index.
+def answers(vectors: Vectors, vocabulary: int, questions: Tensor) -> Tensor:
+    """The word answered to each of the questions (Q, 4), (Q,) int64; -1 where no score is positive.
 
-    vectors(words): the vectors (n, m) of words (n,), wanted in blocks.
+    Ties go to the lowest index.
     """
     device = questions.device
     at_once = QUESTIONS.get(device.type, QUESTIONS["cpu"])
@@ -35,46 +38,54 @@ def answers(vectors: Callable[[Tensor], Tensor], vocabulary: int, questions: Ten
     rows = unit(vectors(asked))
     best = torch.zeros(len(questions), dtype=rows.dtype, device=device)
     found = torch.full((len(questions),), -1, device=device)
-    for begin in range(0, vocabulary, COLUMNS):
-        end = min(begin + COLUMNS, vocabulary)
-        gram = rows @ unit(vectors(torch.arange(begin, end, device=device))).mT
-        for q in range(0, len(questions), at_once):
-            part = slice(q, q + at_once)
-            a, b, c = place[part].unbind(1)
-            score = gram.index_select(0, b).sub_(gram.index_select(0, a)).add_(gram.index_select(0, c))
-            given = questions[part, :3] - begin
-            row, column = torch.nonzero((given >= 0) & (given < end - begin), as_tuple=True)
-            score[row, given[row, column]] = -torch.inf
-            top, index = score.max(1)
+    for words in _blocks(vocabulary, device):
+        gram = rows @ unit(vectors(words)).mT  # (asked words, words of the block)
+        for first in range(0, len(questions), at_once):
+            part = slice(first, first + at_once)
+            score = _scores(gram, place[part])
+            _leave_out(score, questions[part, :3] - words[0])
+            top, column = score.max(1)
             better = top > best[part]
             best[part] = torch.where(better, top, best[part])
-            found[part] = torch.where(better, index + begin, found[part])
+            found[part] = torch.where(better, words[column], found[part])
     return found
+
+
+def _blocks(vocabulary: int, device: torch.device) -> Iterator[Tensor]:
+    """The indices of all words, COLUMNS at a time."""
+    return iter(torch.arange(vocabulary, device=device).split(COLUMNS))
+
+
+def _scores(gram: Tensor, place: Tensor) -> Tensor:
+    """M_w . (M_b - M_a + M_c) for some questions (q, words); place (q, 3): the rows of a, b, c in gram (n, words)."""
+    a, b, c = place.unbind(1)
+    return gram.index_select(0, b).sub_(gram.index_select(0, a)).add_(gram.index_select(0, c))
+
+
+def _leave_out(score: Tensor, given: Tensor) -> None:
+    """No word that a question gives is its answer; given (q, 3): their columns, some of them outside of the block."""
+    here = (given >= 0) & (given < score.shape[1])
+    question, which = torch.nonzero(here, as_tuple=True)
+    score[question, given[question, which]] = -torch.inf
 
 
 def accuracies(correct: Tensor, section: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """Per cent of correct answers (Q,): accuracy over all, semantic, syntactic, and section/<name> for each with questions."""
-    found = {"accuracy": _share(correct)}
-    kind = torch.tensor([syntactic(n) for n in names], device=section.device)[section]
-    found |= {"semantic": _share(correct[~kind]), "syntactic": _share(correct[kind])}
-    for i, name in enumerate(names):
-        if (section == i).any():
-            found[f"section/{name}"] = _share(correct[section == i])
-    return found
+    """Per cent of correct answers (Q,) to questions of sections (Q,), their names given.
 
-
-def _share(correct: Tensor) -> float:
-    return 100 * correct.double().mean().item() if len(correct) else float("nan")
+    'accuracy' is over all, 'semantic' and 'syntactic' over the sections of that kind, 'section/<name>' over one.
+    What has no question is left out.
+    """
+    is_syntactic = torch.tensor([syntactic(name) for name in names], device=section.device)[section]
+    groups = {"accuracy": torch.ones_like(is_syntactic), "semantic": ~is_syntactic, "syntactic": is_syntactic}
+    groups |= {f"section/{name}": section == i for i, name in enumerate(names)}
+    return {name: 100 * correct[of].double().mean().item() for name, of in groups.items() if of.any()}
 
 
 @torch.no_grad()
-def nearest(vectors: Callable[[Tensor], Tensor], vocabulary: int, words: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """The ``number`` words of the highest cosine with each of words (n,), themselves excepted, and the cosines: (n, number) each."""
+def nearest(vectors: Vectors, vocabulary: int, words: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The ``number`` other words of the highest cosine with each of words (n,), and the cosines: (n, number) each."""
     rows = unit(vectors(words))
-    cosines = [
-        rows @ unit(vectors(torch.arange(b, min(b + COLUMNS, vocabulary), device=words.device))).mT
-        for b in range(0, vocabulary, COLUMNS)
-    ]
-    cosine = torch.cat(cosines, 1)
+    cosine = torch.cat([rows @ unit(vectors(block)).mT for block in _blocks(vocabulary, words.device)], 1)
     cosine[torch.arange(len(words), device=words.device), words] = -torch.inf
-    return tuple(reversed(cosine.topk(min(number, vocabulary - 1), 1)))
+    cosines, others = cosine.topk(min(number, vocabulary - 1), 1)
+    return others, cosines

@@ -5,8 +5,8 @@ For a position with context c_1..c_m, target t and negatives n_1..n_K (those equ
     h = mean of the context words' input vectors,   f_k = h . v_k
     loss = -log sigma(f_t) - sum_k log sigma(-f_k)
 
-The losses of a minibatch are summed. Negatives are independent for every position, or S draws are shared by all positions
-of a minibatch and weigh K/S each, which leaves the expected gradient unchanged.
+The losses of a minibatch are summed. Negatives are independent for every position, or S draws are shared by all
+positions of a minibatch and weigh K/S each, which leaves the expected gradient unchanged.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from infwidth.models.bags import Asked, Bags
 class Minibatch:
     """B positions.
 
-    context: the bags of their context words; asked: the outputs of each one's own target and of all their negatives; weight
-    (B, 1 + asked.shared): how often each output counts for each position; present (B,): 1, or 0 for a position without any
-    context, whose weights are 0.
+    context: the bags of their context words; asked: the outputs of each one's own target and of all their
+    negatives; weight (B, 1 + asked.shared): how often each output counts for each position; present (B,): 1, or 0
+    for a position without any context, whose weights are 0.
     """
 
     context: Bags
@@ -34,7 +34,9 @@ class Minibatch:
 
 
 def loss(f: Tensor, batch: Minibatch, share: int = 1) -> Tensor:
-    """Mean loss of the positions (0-d) for outputs f (B, 1 + negatives): -log sigma(f) = softplus(f) - f at the targets.
+    """Mean loss of the positions (0-d) for outputs f (B, 1 + negatives).
+
+    -log sigma(f) = softplus(f) - f at the targets.
 
     share: of a share-th of the positions only, the first ones, as an estimate.
     """
@@ -52,9 +54,9 @@ def cotangent(f: Tensor, batch: Minibatch, table: bool = False) -> Tensor:
 
 
 def table_sigmoid(f: Tensor) -> Tensor:
-    """The sigmoid as the authors' program looks it up: 1000 steps over (-12, 12), its index (f + 12) * 41 a little short.
+    """The sigmoid as the authors' program looks it up: 1000 steps over (-12, 12).
 
-    It gives 0.4521 at f = 0. For comparison with that program only.
+    The index (f + 12) * 41 is a little short: it gives 0.4521 at f = 0. For comparison with that program only.
     """
     index = ((f + 12) * 41).clamp(0, 999).trunc()
     steps = torch.sigmoid((index / 1000 * 2 - 1) * 12)

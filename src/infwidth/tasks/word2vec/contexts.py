@@ -1,4 +1,4 @@
-"""The contexts of many positions as the bags of their minibatches: a sparse matrix of positions by distinct words for each."""
+"""The contexts of many positions as bags: for each minibatch a sparse matrix of positions by distinct words."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,12 @@ from infwidth.tasks.word2vec.windows import Positions
 
 @dataclass(frozen=True)
 class Contexts:
-    """The contexts of M minibatches of P positions, with N entries in all and n distinct words, counted anew in each minibatch.
+    """The contexts of M minibatches: P positions, N entries, n distinct words, counted anew in each minibatch.
 
-    present (P,): 1, or 0 for a position without context; words (n,) int64; touches (n,): how often each occurs. by_positions and
-    by_words: the entries in the order of positions and in that of words, their rows and columns counted within each minibatch;
-    both have one start more for every minibatch. first_entry, first_word (M + 1,): where those of each minibatch begin.
+    present (P,): 1, or 0 for a position without context; words (n,) int64; touches (n,): how often each occurs.
+    by_positions and by_words: the entries in the order of positions and in that of words, their rows and columns
+    counted within each minibatch; both have one start more for every minibatch. first_entry, first_word (M + 1,):
+    where those of each minibatch begin.
     """
 
     present: Tensor
@@ -62,10 +63,10 @@ class Contexts:
 
 
 def starts(lengths: Tensor, first: Tensor) -> Tensor:
-    """Where each row begins among the entries of its own minibatch, and for each minibatch the number of all its entries.
+    """Where each row begins among the entries of its own minibatch, and the number of all its entries.
 
-    lengths (n,): entries of every row; first (M + 1,): the rows with which the minibatches begin, and n. (n + M,), one number
-    more than rows for every minibatch.
+    lengths (n,): entries of every row; first (M + 1,): the rows with which the minibatches begin, and n. (n + M,),
+    one number more than rows for every minibatch.
     """
     begins = pad(lengths.cumsum(0), (1, 0))  # among the entries of all minibatches
     minibatch = torch.repeat_interleave(first.diff() + 1)

@@ -1,4 +1,4 @@
-"""Word vectors for use elsewhere: in the formats of the original word2vec, and projected where a limit has too many coordinates."""
+"""Word vectors for use elsewhere, in the formats of the original word2vec; a limit's many coordinates projected."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ def projected(
     device: torch.device,
     passes: int = 4,
 ) -> Tensor:
-    """Vectors (vocabulary, rank) float32 whose inner products are nearest to those of the words' own, by subspace iteration.
+    """Vectors (vocabulary, rank) float32 whose inner products are nearest to the words' own, by subspace iteration.
 
     These are the coordinates along the first ``rank`` right singular vectors of the embedding. With rank None, or fewer
     coordinates than that, words keep their own.

@@ -39,8 +39,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Part:
-    """The share of one minibatch in the arrays of all: of positions, of entries (context words of positions), of distinct context
-    words, of distinct negatives and of distinct outputs. number: how many minibatches are before it."""
+    """The share of one minibatch in the arrays of all.
+
+    Of positions, entries (context words of positions), distinct context words, distinct negatives and distinct outputs.
+    number: how many minibatches are before it.
+    """
 
     number: int
     positions: slice
@@ -55,7 +58,10 @@ class Part:
 
 
 def parts(*begins: Tensor) -> list[Part]:
-    """The part of each minibatch. begins (M + 1,) each: where its positions, entries, words, negatives and outputs begin."""
+    """The part of each minibatch.
+
+    begins (M + 1,) each: where its positions, its entries, its words, its negatives and its outputs begin.
+    """
     at = torch.stack(begins, dim=1).tolist()  # the one place where a GPU is waited for
     return [
         Part(number, *(slice(begin, end) for begin, end in zip(here, after, strict=True)))

@@ -1,7 +1,7 @@
-"""From positions of a text to minibatches: which distinct words each one touches, and where each position finds its own.
+"""From positions of a text to minibatches: which distinct words each touches, and where a position finds its own.
 
-Many consecutive minibatches are prepared together, so that their words are sorted once, and on a GPU their sizes are waited for
-once; then each takes its part of what was prepared.
+Many consecutive minibatches are prepared together, so that their words are sorted once, and on a GPU their sizes
+are waited for once; then each takes its part of what was prepared.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from infwidth.tasks.word2vec.windows import Positions
 
 
 def assembled(positions: Positions, draws: Draws, vocabulary: int, dtype: torch.dtype) -> Iterator[Minibatch]:
-    """The minibatches of ``positions`` with the negatives of ``draws``; words are below ``vocabulary``, weights of ``dtype``."""
+    """The minibatches of ``positions`` with the negatives of ``draws``; weights are of ``dtype``."""
     layout = Layout.of(positions.bounds, draws.words.device)
     contexts = Contexts.of(positions, layout, vocabulary, dtype)
     outputs = Outputs.of(positions.targets, draws, layout, vocabulary)

@@ -12,8 +12,11 @@ from infwidth.tasks.word2vec.layout import Layout, Part
 
 @dataclass(frozen=True)
 class Draws:
-    """Negatives. words: (minibatches, S) that all positions of a minibatch share, or (P, K) of each position's own; weight: what
-    each draw counts."""
+    """Negatives as they were drawn.
+
+    words: (minibatches, S) that all positions of a minibatch share, or (P, K) of each position's own; weight: what each
+    draw counts.
+    """
 
     words: Tensor
     shared: bool
@@ -22,13 +25,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The distinct outputs of M minibatches of P positions, counted anew in each: n negatives and, after those of the same
-    minibatch, the targets that are not among them, N outputs in all.
+    """The N distinct outputs of M minibatches of P positions, counted anew in each.
 
-    words (N,) int64; of_target (P,), of_negative (n,): the places of each position's target and of each distinct negative among
-    all N; own (P,): the place of each position's target among its minibatch's; minibatch (n,): the one that each distinct
-    negative belongs to; draw (as Draws.words): the place of each draw among the n. first, first_negative (M + 1,): where those
-    of each minibatch begin.
+    In each minibatch, its negatives come first (n in all), then the targets that are not among them.
+
+    words (N,) int64; of_target (P,), of_negative (n,): the places of each position's target and of each distinct
+    negative among all N; own (P,): the place of each position's target among its minibatch's; minibatch (n,): the
+    one that each distinct negative belongs to; draw (as Draws.words): the place of each draw among the n. first,
+    first_negative (M + 1,): where those of each minibatch begin.
     """
 
     words: Tensor
@@ -43,7 +47,7 @@ class Outputs:
     @classmethod
     def of(cls, targets: Tensor, draws: Draws, layout: Layout, vocabulary: int) -> "Outputs":
         """The outputs for targets (P,) and draws, all of them below ``vocabulary``."""
-        # By these keys the words of a minibatch lie before the next one's: first its negatives, then the targets beside them.
+        # By these keys a minibatch's words lie before the next one's: first its negatives, then its other targets.
         span = 2 * vocabulary
         drawn_by = layout.numbers()[:-1] if draws.shared else layout.minibatch
         negatives, draw = torch.unique(drawn_by[:, None] * span + draws.words, return_inverse=True)
@@ -84,11 +88,11 @@ class Weights(Protocol):
         """What each distinct negative counts in its minibatch (n,), positions of which it is the target left out."""
 
     def __call__(self, part: Part) -> Tensor:
-        """The weights of one minibatch (B, 1 + its negatives): that of each position's target, then those of the negatives."""
+        """The weights of one minibatch (B, 1 + its negatives): of each position's target, then of the negatives."""
 
 
 class SharedWeights:
-    """Weights where the positions of a minibatch share its negatives. present (P,): 0 for a position without context."""
+    """Where the positions of a minibatch share its negatives. present (P,): 0 for a position without context."""
 
     def __init__(self, outputs: Outputs, draws: Draws, layout: Layout, present: Tensor):
         self.outputs, self.layout, self.present = outputs, layout, present
@@ -106,13 +110,13 @@ class SharedWeights:
 
     def __call__(self, part: Part) -> Tensor:
         weights = self.rows[part.with_one_more(part.negatives)] * self.present[part.positions, None]
-        # A target is no negative of its own position. Negatives come first among the outputs: column 1 + j is that of output j.
+        # A target is no negative of its own position. Negatives are the first outputs, so column 1 + j is output j's.
         is_target = self.outputs.own[part.positions, None] == self.column[: weights.shape[1]]
         return weights.masked_fill_(is_target, 0)
 
 
 class OwnWeights:
-    """Weights where each position has its own negatives. present (P,): 0 for a position without context."""
+    """Where each position has its own negatives. present (P,): 0 for a position without context."""
 
     def __init__(self, outputs: Outputs, targets: Tensor, draws: Draws, layout: Layout, present: Tensor):
         self.outputs, self.present = outputs, present

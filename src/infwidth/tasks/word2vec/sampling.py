@@ -27,8 +27,8 @@ def negative_probability(counts: Tensor, power: float) -> Tensor:
 class Kept:
     """The words that subsampling has kept of an epoch.
 
-    words (n,) int64; reach (n,) int8: how many neighbours on each side are the context of each; bounds: where each minibatch
-    begins and, last, where the last one ends.
+    words (n,) int64; reach (n,) int8: how many neighbours on each side are the context of each; bounds: where each
+    minibatch begins and, last, where the last one ends.
     """
 
     words: Tensor
@@ -37,23 +37,29 @@ class Kept:
 
 
 def kept(tokens: Tensor, probability: Tensor, window: int, words_per_step: int, *names: int | str) -> Kept:
-    """Subsample running words (N,) and draw each kept word's reach, uniform on 1..window, from the random stream ``names``.
+    """Subsample running words (N,) and draw each kept word's reach, uniform on 1..window.
 
-    A minibatch covers ``words_per_step`` running words and holds those that are kept.
+    A minibatch covers ``words_per_step`` running words and holds those that are kept. names: of the random stream.
     """
-    words, reach, bounds, before = [], [], [], 0
+    words, reach, bounds = [], [], []
+    kept_before = 0
     for block in range(0, len(tokens), BLOCK):
         generator = stream(*names, "kept", block)
         piece = tokens[block : block + BLOCK].long()
         flag = torch.rand(len(piece), generator=generator) < probability[piece]
         words.append(piece[flag])
         reach.append(torch.randint(1, window + 1, (len(words[-1]),), generator=generator, dtype=torch.int8))
-        begin, end = -(-block // words_per_step) * words_per_step, block + len(piece)
-        starts = torch.arange(min(begin, end), end, words_per_step) - block
-        count = torch.cat([torch.zeros(1, dtype=torch.int64), flag.cumsum(0)])
-        bounds += (before + count[starts]).tolist()
-        before += len(words[-1])
-    return Kept(torch.cat(words), torch.cat(reach), [*bounds, before])
+        begins = _multiples(words_per_step, block, block + len(piece)) - block
+        kept_until = torch.cat([torch.zeros(1, dtype=torch.int64), flag.cumsum(0)])
+        bounds += (kept_before + kept_until[begins]).tolist()
+        kept_before += len(words[-1])
+    return Kept(torch.cat(words), torch.cat(reach), [*bounds, kept_before])
+
+
+def _multiples(step: int, begin: int, end: int) -> Tensor:
+    """The multiples of ``step`` from ``begin`` on and below ``end``."""
+    first = -(-begin // step) * step
+    return torch.arange(min(first, end), end, step)
 
 
 class Negatives:
@@ -69,8 +75,11 @@ class Negatives:
         return self._at(torch.rand(positions, number, generator=generator, dtype=torch.float64))
 
     def spread(self, minibatches: int, number: int, generator: torch.Generator) -> Tensor:
-        """Draws (minibatches, number) int64 for whole minibatches, systematic: a word of probability p occurs number * p times in
-        each, rounded down or up at random, so that in expectation they are as independent draws and no word is drawn much too often."""
+        """Draws (minibatches, number) int64 for whole minibatches, systematic.
+
+        A word of probability p occurs number * p times in each, rounded down or up at random, so that in
+        expectation they are as independent draws, and no word is drawn much too often.
+        """
         offset = torch.rand(minibatches, 1, generator=generator, dtype=torch.float64)
         return self._at((torch.arange(number) + offset) / number)
 

@@ -1,6 +1,7 @@
 """CBOW one position after another, one output word after another: the algorithm that minibatches approximate.
 
-Slow, and exact to the letter of the authors' program: a negative drawn twice sees the row that its first use has changed.
+Slow, and exact to the letter of the authors' program: a negative drawn twice sees the row that its first use has
+changed.
 """
 
 from collections.abc import Sequence

@@ -11,8 +11,8 @@ from torch import Tensor
 class Positions:
     """The P positions of some consecutive minibatches, and the N entries that are their context words.
 
-    bounds (minibatches + 1): where each minibatch begins among the P positions, and the last one ends; targets (P,) int64: the
-    word at each position; position, word (N,) int64: of each entry, in the order of positions.
+    bounds (minibatches + 1): where each minibatch begins among the P positions, and the last one ends; targets (P,)
+    int64: the word at each position; position, word (N,) int64: of each entry, in the order of positions.
     """
 
     bounds: Sequence[int]
@@ -24,8 +24,8 @@ class Positions:
 class Windows:
     """The contexts of a text's positions: words within each one's reach and sentence, itself excepted.
 
-    words, reach (n,): as in :class:`infwidth.tasks.word2vec.sampling.Kept`; window: the longest reach; sentence: its length in
-    words.
+    words, reach (n,): as in :class:`infwidth.tasks.word2vec.sampling.Kept`; window: the longest reach; sentence:
+    its length in words.
     """
 
     def __init__(self, words: Tensor, reach: Tensor, window: int, sentence: int):
