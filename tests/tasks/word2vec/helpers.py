@@ -21,7 +21,7 @@ def minibatches(words, reach, bounds, drawn, shared, weight, dtype=torch.float64
 
 
 def batch_of(shared, seed=0, positions=6, dtype=torch.float64):
-    """One minibatch of random words, and the negatives of each of its positions (positions, draws), which weigh 5 in all."""
+    """One minibatch of random words, and the negatives of each position (positions, draws), which weigh 5 in all."""
     g = generator(seed)
     words, reach = torch.randint(V, (20,), generator=g), torch.randint(1, 4, (20,), generator=g)
     drawn = torch.randint(V, (1, 8) if shared else (positions, 5), generator=g)

@@ -145,8 +145,10 @@ def test_a_minibatch_of_one_is_one_example_after_another(file):
 
 @pytest.mark.parametrize("file", golden_files("word2vec/width_convergence_*.npz"))
 def test_finite_widths_approach_the_limit(file):
-    """Slope -1/2 over widths 2^6..2^14, and the rms of other seeds within a factor 1.5 of the recorded one. The change of
-    basis makes the wide ones cheap; every example of the batch-1 file is a minibatch of its own here."""
+    """Slope -1/2 over widths 2^6..2^14, and the rms of other seeds within a factor 1.5 of the recorded one.
+
+    The change of basis makes the wide ones cheap; every example of the batch-1 file is a minibatch of its own here.
+    """
     z = load_golden(file)
     words = len(z["limit_logits"])
     limit = linear.mu_limit(words, words, 1.0, 0.0, 0.0, torch.float64, bags=True)

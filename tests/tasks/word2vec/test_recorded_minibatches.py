@@ -1,4 +1,4 @@
-"""Minibatches are those of the recorded runs, to the last digit: whatever made them another way must make the same ones."""
+"""Minibatches are those of the recorded runs, to the last digit, whatever way they are made."""
 
 import hashlib
 

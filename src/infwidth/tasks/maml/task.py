@@ -128,7 +128,7 @@ class MAML(Task):
         each = torch.cat(accuracies)
         found = {**mean_accuracy(each), "loss": torch.cat(losses).double().mean().item()}
         if len(sets) > 1:
-            found["accuracy_half_interval"] = _half_interval(each.reshape(len(sets), episodes).mean(1))
+            found["accuracy_half_interval"] = half_interval(each.reshape(len(sets), episodes).mean(1))
         return Evaluation(found)
 
     def _evaluated_by(self, model: Model, split: str, steps: int) -> tuple[Pool, Callable[[Episodes], Tensor]]:
@@ -183,6 +183,6 @@ def _support_cotangent(batch: Episodes) -> Callable[[Tensor], Tensor]:
     return lambda outputs: cross_entropy_cotangent(outputs, batch.support_y)
 
 
-def _half_interval(means: Tensor) -> float:
+def half_interval(means: Tensor) -> float:
     """Half the 95 % interval of the mean of (n,) independent means, n at least 2."""
     return (student_t.ppf(0.975, len(means) - 1) * means.std() / len(means) ** 0.5).item()
