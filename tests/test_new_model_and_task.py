@@ -1,4 +1,4 @@
-"""A model and a task of one's own: a module and a config file each, in tests/toys, and no change anywhere else."""
+"""A model, a task and a dataset of one's own: a module and a config file each, in tests/toys, and no other change."""
 
 import json
 import re
@@ -14,11 +14,12 @@ from tests.commands import command
 from tests.conftest import REPOSITORY
 from tests.toys.parity import ParityConfig
 from tests.toys.random_features import RandomFeaturesConfig
+from tests.toys.stripes import StripesConfig
 
 TOYS = REPOSITORY / "tests" / "toys"
 ONCE = ["logger=none", "trainer.progress=false", "trainer.clip=null", "trainer.learning_rate=1", "trainer.epochs=6"]
 TEXT = ["data=planted_corpus", "data.running_words=2000"]
-BOTH = ["task=parity", "model=random_features", "data=digits"]
+BOTH = ["task=parity", "model=random_features"]
 
 
 def config(folder, *overrides):
@@ -51,14 +52,18 @@ def test_a_run_of_both_is_selected_resumed_and_skipped_like_any_other(tmp_path, 
 
 @pytest.mark.parametrize("model", ["mu_limit", "ntk_limit", "finite"])
 def test_the_task_goes_with_our_models(model, tmp_path):
-    summary = train.run(config(tmp_path, "task=parity", "data=digits", f"model={model}", "trainer.learning_rate=0.05"))
+    summary = train.run(config(tmp_path, "task=parity", f"model={model}", "trainer.learning_rate=0.05"))
     assert summary["metrics"]["test/accuracy"] > 75
 
 
 def test_the_model_goes_with_our_tasks(tmp_path):
-    images = ["task=cifar10", "data=digits", "task.subset=1000", "task.validation_images=200", "task.mean=[0]"]
-    summary = train.run(config(tmp_path, *images, "task.std=[1]", "model=random_features", "trainer.learning_rate=4"))
-    assert summary["metrics"]["test/accuracy"] > 75
+    images = ["task=cifar10", "data=digits", "model=random_features", "trainer.learning_rate=4"]
+    assert train.run(config(tmp_path, *images))["metrics"]["test/accuracy"] > 75
+
+
+def test_the_dataset_goes_with_both(tmp_path):
+    summary = train.run(config(tmp_path, *BOTH, "data=stripes"))
+    assert summary["data"]["label"] == "stripes" and summary["metrics"]["test/accuracy"] > 75
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_the_model_goes_with_our_tasks(tmp_path):
         ([*BOTH, "parametrization=mup"], "is what it is in one parametrization only"),
         ([*BOTH, "model.width=0"], "model.width is 0; it must be at least 1"),
         ([*BOTH, "task.batch=many"], "task.batch must be a whole number, not 'many'"),
-        ([*BOTH, "model.name=tests.toys.parity"], "a module that does not define FAMILY"),
+        ([*BOTH, "model.name=tests.toys.parity"], "which does not define FAMILY"),
     ],
 )
 def test_what_does_not_go_together_says_why(overrides, message, tmp_path):
@@ -79,9 +84,11 @@ def test_what_does_not_go_together_says_why(overrides, message, tmp_path):
 
 
 def test_the_config_files_say_what_the_defaults_are():
-    found = composed("train", [f"hydra.searchpath=[file://{TOYS}/conf]", *BOTH])
+    found = composed("train", [f"hydra.searchpath=[file://{TOYS}/conf]", *BOTH, "data=stripes"])
+    data = {k: v for k, v in found["data"].items() if k not in ("root", "mirror")}
     assert load(RandomFeaturesConfig, found["model"], "model") == RandomFeaturesConfig()
     assert load(ParityConfig, found["task"], "task") == ParityConfig()
+    assert load(StripesConfig, data, "data") == StripesConfig()
 
 
 def lines(text):

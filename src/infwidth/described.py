@@ -26,18 +26,15 @@ def described(name: object, package: ModuleType, attribute: str, kind: type[T], 
     what: the config group that names it, for messages. ConfigError for a name that no module has, and for a module of
     the user's own that fails or does not describe itself.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-        raise ConfigError(f"{what}.name is {name!r}; choose one of: {', '.join(known(package, attribute))}.")
-    if "." in name:
-        return _own(name, attribute, kind, what)
     names = known(package, attribute)
+    choices = (
+        f"choose one of: {', '.join(names)}{_meant(name, names)}, or name a module of your own that defines "
+        f"{attribute}, such as my_package.my_{what}"
+    )
+    if isinstance(name, str) and re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", name):
+        return _own(name, attribute, kind, what, choices)
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        meant = f"did you mean {near[0]}? It can be" if near else "choose"
-        raise ConfigError(
-            f"{what}.name is {name!r}; {meant} one of: {', '.join(names)}, or a module of your own that defines "
-            f"{attribute}, such as my_package.my_{what}."
-        )
+        raise ConfigError(f"{what}.name is {name!r}; {choices}.")
     return getattr(importlib.import_module(f"{package.__name__}.{name}"), attribute)
 
 
@@ -48,39 +45,37 @@ def known(package: ModuleType, attribute: str) -> list[str]:
     return sorted(name for name, path in files.items() if defines.search(path.read_text()))
 
 
-def _own(name: str, attribute: str, kind: type[T], what: str) -> T:
-    """The description that the user's own module holds."""
-    where = f"{what}.name is {name!r}"
+def _meant(name: object, names: list[str]) -> str:
+    """The name that a misspelt one is most like, for a sentence; empty if it is like none."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7) if isinstance(name, str) else []
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _own(name: str, attribute: str, kind: type[T], what: str, choices: str) -> T:
+    """The description that the user's own module holds. choices: what else there is, for messages."""
+    where, wanted = f"{what}.name is {name!r}", f"{kind.__module__}.{kind.__name__}"
     sources.follow(name)  # before it is imported: its code decides a run's numbers as ours does
     try:
         module = importlib.import_module(name)
     except Exception as e:
-        raise ConfigError(f"{where}, {_why_not_imported(name, e)}.") from e
+        if isinstance(e, ModuleNotFoundError) and e.name and f"{name}.".startswith(f"{e.name}."):
+            raise ConfigError(f"{where}; {choices}: Python finds no module {e.name}.") from e
+        raise ConfigError(f"{where}, which cannot be imported ({_reason(e)}); correct it.") from e
     found = getattr(module, attribute, None)
     if found is None:
-        raise ConfigError(
-            f"{where}, a module that does not define {attribute}; let it hold a {kind.__module__}.{kind.__name__}."
-        )
+        raise ConfigError(f"{where}, which does not define {attribute}; {choices}.")
     if not isinstance(found, kind):
-        raise ConfigError(
-            f"{where}, whose {attribute} is of type {type(found).__name__}; make it a "
-            f"{kind.__module__}.{kind.__name__}."
-        )
+        raise ConfigError(f"{where}, whose {attribute} is of type {type(found).__name__}; make it a {wanted}.")
     called = getattr(found, "name", name)
     if called != name:
         raise ConfigError(f"{where}, whose {attribute} calls itself {called!r}; give both the module's name.")
     return found
 
 
-def _why_not_imported(name: str, error: Exception) -> str:
-    """What keeps a module from being imported: that it is not there, or what is wrong in it and where."""
-    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-        return (
-            f"but there is no module {error.name}; correct the name, or start where Python finds it, or put its folder "
-            "into PYTHONPATH"
-        )
+def _reason(error: Exception) -> str:
+    """What is wrong in a module that cannot be imported, and where."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, SyntaxError):
-        return f"which cannot be imported ({reason}); correct it"
+        return reason  # it says where itself
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"which cannot be imported ({reason}, in {last.filename}, line {last.lineno}); correct it"
+    return f"{reason}, in {last.filename}, line {last.lineno}"

@@ -1,4 +1,4 @@
-"""A task of one's own: is the digit on an image even or odd?"""
+"""A task of one's own: is the class of an image, such as the digit on it, even or odd?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,27 +13,21 @@ from infwidth.models.contract import Model
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Evaluation, Probe, Task
-from infwidth.tasks.description import Asks, Description
+from infwidth.tasks.description import Description, TaskConfig
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParityConfig:
+class ParityConfig(TaskConfig):
     """conf/task/parity.yaml"""
 
     name: Literal["tests.toys.parity"] = "tests.toys.parity"
     batch: int = key(at_least=1, default=32)
     validation_images: int = key(at_least=1, default=200)
 
-    def asks(self) -> Asks:
-        return Asks()
-
-    def idle(self) -> tuple[str, ...]:
-        return ()
-
 
 class Parity(Task):
-    """x (n, d) between 0 and 1, y (n,) 0 for even digits and 1 for odd ones; of each split, by its name."""
+    """x (n, d) between 0 and 1, y (n,) 0 for even classes and 1 for odd ones; of each split, by its name."""
 
     def __init__(self, config: ParityConfig, x: dict[str, Tensor], y: dict[str, Tensor], seed: int):
         self.config, self.x, self.y, self.seed = config, x, y, seed

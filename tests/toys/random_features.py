@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from infwidth.config import key
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
-from infwidth.models.family import Family, Offers
+from infwidth.models.cost import Shape
+from infwidth.models.family import Family, FamilyConfig
 from infwidth.models.updates import DenseUpdate
 from infwidth.parametrization import ABC, named
 
@@ -40,7 +40,7 @@ class RandomFeatures(Model):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomFeaturesConfig:
+class RandomFeaturesConfig(FamilyConfig):
     """conf/model/random_features.yaml"""
 
     name: Literal["tests.toys.random_features"] = "tests.toys.random_features"
@@ -50,27 +50,12 @@ class RandomFeaturesConfig:
     def own(self) -> ABC:
         return named("readout_only", 1)
 
-    def check(self, abc: ABC) -> None:
-        pass
-
-    def offers(self) -> Offers:
-        return Offers()
-
-    def idle(self) -> tuple[str, ...]:
-        return ()
-
     def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> RandomFeatures:
         U = torch.randn(self.width, shape.inputs, generator=generator, dtype=dtype)
         return RandomFeatures(U * (self.sigma * shape.inputs**-0.5), shape.outputs)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         return self.width * (shape.inputs + shape.outputs) * dtype.itemsize
-
-    def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
-        return None
-
-    def grows_with(self) -> str:
-        return "inputs"
 
 
 FAMILY = Family("tests.toys.random_features", RandomFeaturesConfig, chooses=False)

@@ -35,7 +35,7 @@ class Offers:
 
 
 class FamilyConfig(Protocol):
-    """The keys of conf/model/<name>.yaml, and what follows from them."""
+    """The keys of conf/model/<name>.yaml, and what follows from them. What has an answer here may be inherited."""
 
     name: str
 
@@ -45,13 +45,16 @@ class FamilyConfig(Protocol):
     def check(self, abc: ABC) -> None:
         """ConfigError for a parametrization that these keys do not go with."""
 
-    def offers(self) -> Offers: ...
+    def offers(self) -> Offers:
+        return Offers()
 
     def shortened(self) -> dict[str, Any]:
         """Dotted keys of a much shorter run that takes every path of a whole one, by which a run is replayed."""
+        return {}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others: they are no part of a run's id."""
+        return ()
 
     def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         """A model on the CPU."""
@@ -61,9 +64,11 @@ class FamilyConfig(Protocol):
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         """What a run takes; sizes: of a typical batch of bags. None where it is not predicted."""
+        return None
 
     def grows_with(self) -> str:
         """The part of the shape that memory grows with: 'inputs' (and outputs), 'examples' or 'steps'."""
+        return "inputs"
 
 
 @dataclass(frozen=True)

@@ -33,17 +33,20 @@ class Asks:
 
 
 class TaskConfig(Protocol):
-    """The keys of conf/task/<name>.yaml, and what follows from them."""
+    """The keys of conf/task/<name>.yaml, and what follows from them. What has an answer here may be inherited."""
 
     name: str
 
-    def asks(self) -> Asks: ...
+    def asks(self) -> Asks:
+        return Asks()
 
     def shortened(self) -> dict[str, Any]:
         """Dotted keys of a much shorter run that takes every path of a whole one, by which a run is replayed."""
+        return {}
 
     def idle(self) -> tuple[str, ...]:
         """Keys without effect at these values of the others: they are no part of a run's id."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from infwidth.models.contract import Model
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
 from infwidth.tasks.contract import Evaluation, Probe, Task
-from infwidth.tasks.description import Asks
+from infwidth.tasks.description import Asks, TaskConfig
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent, mean_accuracy
 
 EVALUATED_AT_ONCE = 1000
@@ -24,7 +24,7 @@ HELD_OUT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesConfig:
+class ImagesConfig(TaskConfig):
     """conf/task/cifar10.yaml"""
 
     name: Literal["cifar10"] = "cifar10"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from infwidth.config import key
-from infwidth.tasks.description import Asks
+from infwidth.tasks.description import Asks, TaskConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class AdaptationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MAMLConfig:
+class MAMLConfig(TaskConfig):
     """conf/task/maml_omniglot.yaml"""
 
     name: Literal["maml_omniglot"] = "maml_omniglot"
@@ -48,7 +48,3 @@ class MAMLConfig:
         """Keys of a run of some hundred meta-steps that takes every path of a whole one."""
         sets = {"task.test_seeds": 2, "task.test_episodes": 160} if self.test_seeds else {}
         return {"task.steps_per_epoch": min(self.steps_per_epoch, 40), "task.evaluation_episodes": 160, **sets}
-
-    def idle(self) -> tuple[str, ...]:
-        """Keys without effect at these values of the others."""
-        return ()

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from infwidth.config import key
-from infwidth.tasks.description import Asks
+from infwidth.tasks.description import Asks, TaskConfig
 
 OFFICIAL_SECTION = "city-in-state"
 """The section of the official questions that TP4 draws its PCA of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word2VecConfig:
+class Word2VecConfig(TaskConfig):
     """conf/task/word2vec.yaml"""
 
     name: Literal["word2vec"] = "word2vec"
@@ -37,7 +37,3 @@ class Word2VecConfig:
     def shortened(self) -> dict[str, Any]:
         """Keys of a run of some hundred steps on the beginning of the text; real texts have a small vocabulary then."""
         return {"data.bytes": 5_000_000, "data.min_count": 30, "trainer.steps": 300, "trainer.schedule.every": 20_000}
-
-    def idle(self) -> tuple[str, ...]:
-        """Keys without effect at these values of the others."""
-        return ()
