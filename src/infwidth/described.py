@@ -35,7 +35,12 @@ def described(name: object, package: ModuleType, attribute: str, kind: type[T], 
         return _own(name, attribute, kind, what, choices)
     if name not in names:
         raise ConfigError(f"{what}.name is {name!r}; {choices}.")
-    return getattr(importlib.import_module(f"{package.__name__}.{name}"), attribute)
+    return getattr(importlib.import_module(module_of(name, package)), attribute)
+
+
+def module_of(name: str, package: ModuleType) -> str:
+    """The module that a description is found in by its name."""
+    return name if "." in name else f"{package.__name__}.{name}"
 
 
 def known(package: ModuleType, attribute: str) -> list[str]:
