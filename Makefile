@@ -8,10 +8,11 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow golden data reproduce-all report status wandb-sync bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep
+.PHONY: help setup lint demo test test-slow golden data reproduce-all report status wandb-sync \
+	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches
 
 help: ## this list
-	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
+	@grep -hE '^[A-Za-z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 	@echo
 	@echo 'Options: SCALE=demo|cpu|paper SEEDS=3 DATA=omniglot FORCE=1 ARGS="key=value ..." DATA_MIRROR=folder PYTHON=python3.11'
 
@@ -25,6 +26,11 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+lint: $(READY) ## style, format and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 
 demo: $(READY) ## everything on embedded data in minutes: results/demo/index.html
 	for experiment in maml word2vec cifar10 maml_pi theory; do $(BIN)/python -m infwidth.reproduce experiment=$$experiment scale=demo $(ARGS) || exit 1; done
@@ -58,19 +64,22 @@ wandb-sync: $(READY) ## upload the runs that W&B kept offline
 		if [ $$# -eq 0 ]; then echo "No offline runs in results."; else $(BIN)/wandb sync "$$@"; fi
 
 bench-maml: $(READY) ## meta-batches and episodes per second beside learn2learn's
-	$(BIN)/python benchmarks/maml.py
+	$(BIN)/python benchmarks/maml.py $(ARGS)
 
 bench-word2vec: $(READY) ## examples per CPU-second, words per second and analogies beside gensim's
-	$(BIN)/python benchmarks/word2vec.py
+	$(BIN)/python benchmarks/word2vec.py $(ARGS)
 
 bench-pi_limit: $(READY) ## the pi-limit's step and memory against the rows that it has
-	$(BIN)/python benchmarks/pi_limit.py
+	$(BIN)/python benchmarks/pi_limit.py $(ARGS)
 
-bench-kernels: $(READY) ## kernel matrices beside X X^T (ARGS="--peer PYTHON": and beside neural-tangents)
+bench-kernels: $(READY) ## kernel matrices beside X X^T; ARGS="--peer PYTHON": and beside neural-tangents
 	$(BIN)/python benchmarks/kernels.py $(ARGS)
 
 bench-maml_pi: $(READY) ## a meta-step of the pi-limit beside an ordinary step and episode by episode
-	$(BIN)/python benchmarks/maml_pi.py
+	$(BIN)/python benchmarks/maml_pi.py $(ARGS)
 
 bench-sweep: $(READY) ## a sweep of 24 small runs in parallel beside one after another
-	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/sweep.py $(ARGS)
+
+bench-minibatches: $(READY) ## up to which size CBOW's minibatches train as they should
+	$(BIN)/python benchmarks/minibatches.py $(ARGS)
