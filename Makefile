@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint demo test test-slow golden data reproduce-all report status wandb-sync \
+.PHONY: help setup lint demo test test-slow golden data reproduce-all report replay status wandb-sync \
 	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches
 
 help: ## this list
@@ -55,6 +55,9 @@ reproduce-all: $(READY) ## all experiments
 
 report: $(READY) ## results/index.html from runs.csv and the local runs
 	$(BIN)/python -m infwidth.report
+
+replay: $(READY) ## do marked rows still come out? Their first steps and a short twin, again
+	$(BIN)/python -m infwidth.replay $(ARGS)
 
 status: $(READY) ## how far a sweep is: make status NAME=maml_widths (ARGS="paths.results=results/demo")
 	$(BIN)/python -m infwidth.status name=$(NAME) $(ARGS)

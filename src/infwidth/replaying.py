@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infwidth import running
-from infwidth.running import Job
+from infwidth.job import Job, one_thread, specified
 from infwidth.runs.replay import FIRST, thinned, twin
 from infwidth.training import provenance
 from infwidth.training.stopping import Interrupted
@@ -35,7 +34,7 @@ def record(job: Job) -> dict[str, Any]:
 
     Takes seconds to a minute, on one thread of the CPU.
     """
-    with running.one_thread():
+    with one_thread():
         losses, metrics = _of_twin(job)
         return {"first": first_losses(job), "losses": thinned(losses), "metrics": metrics, **where()}
 
@@ -62,7 +61,7 @@ def _of_twin(job: Job) -> tuple[list[float], dict[str, float]]:
     """The losses and the final metrics of the twin, interrupted after a third of its steps and resumed."""
     losses: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        short = running.specified(_shortened(job, folder))
+        short = specified(_shortened(job, folder))
         if short.length.last > 2:
             try:
                 _trainer(short, losses, until=short.length.last // 3).train()

@@ -93,11 +93,8 @@ def measured(chosen: ReproduceConfig) -> None:
         )
     common = composed("train", [f"scale={chosen.scale}", *chosen.overrides])
     recipe = theory.read_recipe(EXPERIMENTS / chosen.experiment)
-    measure.carry_out(
-        theory.parts(recipe, chosen.scale),
-        Path(common["paths"]["results"]) / "runs" / chosen.experiment,
-        chosen.force,
-    )
+    folder = Path(common["paths"]["results"]) / "runs" / chosen.experiment
+    measure.carry_out(recipe, chosen.scale, folder, chosen.force)
     _reported(chosen, chosen.experiment, common)
 
 

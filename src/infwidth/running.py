@@ -1,32 +1,24 @@
 """A run as a whole: from its config to its summary, whatever happens in between."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from infwidth.data.catalog import obtain
-from infwidth.data.prepared import Prepared
-from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
+from infwidth import replaying
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError
+from infwidth.job import Job, keep_code, require_same_code, specified
+from infwidth.job import on as job_on
 from infwidth.models.contract import Model
 from infwidth.runs import spec as specification
 from infwidth.runs.compose import CONF, composed
-from infwidth.runs.spec import Spec
-from infwidth.runs import fingerprint, standing
-from infwidth.runs.store import ENDED, FINGERPRINTS, RUNS
-from infwidth.tasks.contract import Task
-from infwidth.training import checkpoints, provenance, resources
-from infwidth.training.config import Length, checked
+from infwidth.training import checkpoints, provenance
 from infwidth.training.connection import chosen_mode
 from infwidth.training.files import plain
 from infwidth.training.logging import NoLogger, WandbLogger, described, group
 from infwidth.training.memory import during
-from infwidth.training.provenance import Starts, earlier_fingerprints
-from infwidth.training.resources import Predicted, Resources
-from infwidth.training.run_directory import RunDirectory
+from infwidth.training.provenance import Starts
+from infwidth.training.resources import Predicted
 from infwidth.training.stopping import Interrupted
 from infwidth.training.trainer import Trainer
 
@@ -34,39 +26,6 @@ DECIDES_NUMBERS = False
 
 DEMO_SECONDS = 20 * 60
 """scale=demo promises minutes: a run that would take longer is refused."""
-
-OF_AN_END = {"id", "metrics", "provenance"}
-"""What the summary of a run that has ended has besides its status."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run that is specified, with its data at hand. directory: where it is kept."""
-
-    spec: Spec
-    data: Prepared
-    task: Task
-    length: Length
-    resources: Resources
-    directory: RunDirectory
-
-    def into(self, folder: Path) -> "Job":
-        """The same run, kept in another folder."""
-        return replace(self, directory=RunDirectory(folder))
-
-    def ended(self) -> dict[str, Any] | None:
-        """The summary of a run that has ended before and is not to be repeated. OutputError if it is damaged."""
-        if self.spec.run.force:
-            return None
-        summary = self.directory.summary()
-        if summary.get("status") not in ENDED:
-            return None
-        if OF_AN_END - summary.keys() or summary["id"] != self.directory.id:
-            raise OutputError(
-                f"the summary of {self.directory.path} is not that of an ended run; restore it, or use force=true, "
-                "which carries out the run again."
-            )
-        return summary
 
 
 @dataclass(frozen=True)
@@ -97,33 +56,6 @@ def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda fol
             return _carried_out(job, ready or _made_ready(job))
     except KeyboardInterrupt:
         raise Interrupted("Interrupted. What was written is kept, the same command goes on from there.") from None
-
-
-def specified(config: Mapping[str, Any]) -> Job:
-    """The run of a plain config, its data prepared. InfwidthError for everything that is wrong with it."""
-    spec = specification.specified(config)
-    device = resources.chosen_device(spec.trainer)
-    with during(f"{spec.label}: the preparation of its data"):
-        return _on(spec, obtain(spec.run.data), device)
-
-
-def _on(spec: Spec, data: Prepared, device: torch.device) -> Job:
-    run, task = spec.run, spec.build_task(data, device)
-    length = checked(run.trainer, task)
-    shape = resources.asked_of_model(run.trainer, task, length)
-    folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
-    return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread, by which numbers do not depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _made_ready(job: Job) -> Ready:
@@ -159,7 +91,7 @@ def _tasks_in_minutes(job: Job) -> list[str]:
         try:
             other = specification.specified(composed("train", [f"task={name}", *others]))
             if other.task.name == job.spec.task.name:
-                other_job = _on(other, job.data, job.resources.device)
+                other_job = job_on(other, job.data, job.resources.device)
                 predicted = other_job.resources.predicted(other_job.task)
                 if predicted is None or predicted.train_seconds <= DEMO_SECONDS:
                     found.append(f"task={name}")
@@ -204,10 +136,10 @@ def _write_missing_files(job: Job) -> None:
 def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     """Train or fit, and write the summary however that ends."""
     spec, directory, length = job.spec, job.directory, job.length
-    _require_same_code(job)
+    require_same_code(job)
     directory.create(spec.config)
     logger = _logger(job, ready.wandb)
-    starts = Starts(directory, job.resources.device, _keep_code(job))
+    starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.runs))
     grows_to, listeners = job.resources.grows_to, (starts, logger)
     trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
 
@@ -217,7 +149,7 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
                 **_about(job, ready),
                 "status": status,
                 **error,
-                "fingerprint": _keep_code(job),
+                "fingerprint": keep_code(spec.modules, job.runs),
                 **trainer.summary(),
                 "provenance": starts.summary(trainer.at.step),
             }
@@ -248,31 +180,6 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     if trainer.stop.asked:  # during the last evaluation, when there was nothing left to save
         raise Interrupted(f"{spec.label} was at its end when it was asked to stop, and is {status}.")
     return summary
-
-
-def _keep_code(job: Job) -> str:
-    """Keep the fingerprint of the code that the run has used so far beside the runs; its digest."""
-    folder = Path(job.spec.run.paths.results) / RUNS / FINGERPRINTS
-    return fingerprint.write(fingerprint.current(job.spec.modules), folder)
-
-
-def _require_same_code(job: Job) -> None:
-    """CheckpointError if a run that is to be resumed was begun with other code, unless that is accepted."""
-    run = job.spec.run
-    if run.accept_changed_code or not job.directory.resumable():
-        return
-    for digest in earlier_fingerprints(job.directory):
-        try:
-            before = standing.found(Path(run.paths.results), run.name, digest)
-        except DataError:
-            continue  # what began it is not known here: its row is marked
-        if changed := fingerprint.changed(before, fingerprint.today):
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            raise CheckpointError(
-                f"the run {job.directory.path} was begun with other code: {', '.join(changed[:3])}{more} have changed "
-                "since; restore the code that it was begun with, or use force=true, which begins anew, or "
-                "accept_changed_code=true, which goes on and records it."
-            )
 
 
 def _about(job: Job, ready: Ready) -> dict[str, Any]:

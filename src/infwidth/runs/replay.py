@@ -71,9 +71,9 @@ def disagreement(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[s
         found = _lists(part, before[part], after[part])
         if found:
             return None, found
-    missing = before["metrics"].keys() ^ after["metrics"].keys()
+    missing = before["metrics"].keys() - after["metrics"].keys()
     if missing:
-        return None, f"the twin's metrics differ by {', '.join(sorted(missing))}"
+        return None, f"the twin lacks {', '.join(sorted(missing))}"
     for name, value in before["metrics"].items():
         points = POINTS if "accuracy" in name or name.startswith("test/section") else 0.0
         if not _close(value, after["metrics"][name], OF_TWIN, points):
@@ -100,4 +100,5 @@ def _close(old: float | None, new: float | None, relative: float, absolute: floa
 
 
 def _equal(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return all(before[part] == after[part] for part in ("first", "losses", "metrics"))
+    same = all(after["metrics"].get(name) == value for name, value in before["metrics"].items())
+    return same and all(before[part] == after[part] for part in ("first", "losses"))

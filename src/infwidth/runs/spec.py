@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import torch
 
+from infwidth import models, tasks
 from infwidth.config import key, load
 from infwidth.data.prepared import Prepared
-from infwidth.errors import ConfigError
-from infwidth import models, tasks
 from infwidth.described import module_of
+from infwidth.errors import ConfigError
 from infwidth.models import family
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape

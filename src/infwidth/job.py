@@ -1,0 +1,115 @@
+"""A run that is ready to be carried out: its specification, with its data at hand and what it will take."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infwidth.data.catalog import obtain
+from infwidth.data.prepared import Prepared
+from infwidth.errors import CheckpointError, DataError, OutputError
+from infwidth.runs import fingerprint, standing
+from infwidth.runs import spec as specification
+from infwidth.runs.spec import Spec
+from infwidth.runs.store import ENDED, FINGERPRINTS, RUNS
+from infwidth.tasks.contract import Task
+from infwidth.training import resources
+from infwidth.training.config import Length, checked
+from infwidth.training.memory import during
+from infwidth.training.provenance import earlier_fingerprints
+from infwidth.training.resources import Resources
+from infwidth.training.run_directory import RunDirectory
+
+DECIDES_NUMBERS = False
+
+OF_AN_END = {"id", "metrics", "provenance"}
+"""What the summary of a run that has ended has besides its status."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is specified, with its data at hand. directory: where it is kept."""
+
+    spec: Spec
+    data: Prepared
+    task: Task
+    length: Length
+    resources: Resources
+    directory: RunDirectory
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs."""
+        return Path(self.spec.run.paths.results) / RUNS
+
+    def into(self, folder: Path) -> "Job":
+        """The same run, kept in another folder."""
+        return replace(self, directory=RunDirectory(folder))
+
+    def ended(self) -> dict[str, Any] | None:
+        """The summary of a run that has ended before and is not to be repeated. OutputError if it is damaged."""
+        if self.spec.run.force:
+            return None
+        summary = self.directory.summary()
+        if summary.get("status") not in ENDED:
+            return None
+        if OF_AN_END - summary.keys() or summary["id"] != self.directory.id:
+            raise OutputError(
+                f"the summary of {self.directory.path} is not that of an ended run; restore it, or use force=true, "
+                "which carries out the run again."
+            )
+        return summary
+
+
+def specified(config: Mapping[str, Any]) -> Job:
+    """The run of a plain config, its data prepared. InfwidthError for everything that is wrong with it."""
+    spec = specification.specified(config)
+    device = resources.chosen_device(spec.trainer)
+    with during(f"{spec.label}: the preparation of its data"):
+        return on(spec, obtain(spec.run.data), device)
+
+
+def on(spec: Spec, data: Prepared, device: torch.device) -> Job:
+    run, task = spec.run, spec.build_task(data, device)
+    length = checked(run.trainer, task)
+    shape = resources.asked_of_model(run.trainer, task, length)
+    folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
+    return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, by which numbers do not depend on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def keep_code(modules: Iterable[str], runs: Path) -> str:
+    """Keep the fingerprint of the code that some modules have come to so far in the folder of all runs; its digest."""
+    return fingerprint.write(fingerprint.current(modules), runs / FINGERPRINTS)
+
+
+def require_same_code(job: Job) -> None:
+    """CheckpointError if a run that is to be resumed was begun with other code, unless that is accepted."""
+    run = job.spec.run
+    if run.accept_changed_code or not job.directory.resumable():
+        return
+    for digest in earlier_fingerprints(job.directory):
+        try:
+            before = standing.found(Path(run.paths.results), run.name, digest)
+        except DataError:
+            continue  # what began it is not known here: its row is marked
+        if changed := fingerprint.changed(before, fingerprint.today):
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise CheckpointError(
+                f"the run {job.directory.path} was begun with other code: {', '.join(changed[:3])}{more} have changed "
+                "since; restore the code that it was begun with, or use force=true, which begins anew, or "
+                "accept_changed_code=true, which goes on and records it."
+            )
