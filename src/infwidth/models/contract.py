@@ -8,6 +8,7 @@
     Model.features(x)                      the last hidden representation
     Model.fit(x, labels)                   of a model with a closed form, in place of training
     Model.state() / load_state()           what a checkpoint holds
+    Model.snapshot() / restore()           what training changes, to go back to a state that it has left
 
     Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of its own
 
@@ -93,8 +94,12 @@ class Model(nn.Module, ABC):
         return {name: value.detach() for name, value in self.state_dict().items()}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """A state that further training leaves as it is: copies of whatever training changes."""
+        """What :meth:`restore` needs to go back to this moment of the model's training: copies of whatever training changes."""
         return {name: value.clone() for name, value in self.state().items()}
+
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Go back to a :meth:`snapshot` of this model's own past; of a loaded state, of the past of the model that it was of."""
+        self.load_state(snapshot)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state made by :meth:`state`; CheckpointError if it is of another model."""

@@ -231,7 +231,7 @@ class Trainer:
     def _conclude(self, initial: np.ndarray) -> dict[str, float]:
         """Test the selected state once, keep it, its features of the probe and the task's evidence."""
         if self.best_state:
-            self.model.load_state(self.best_state)
+            self.model.restore(self.best_state)
         found = {
             f"test/{k}": v
             for k, v in {**self.task.evaluate(self.model, "test"), **self.task.conclude(self.model)}.items()
@@ -249,7 +249,7 @@ class Trainer:
         if self.config.checkpoint_every:
             checkpoints.save(
                 self.directory.checkpoints / checkpoints.BEST,
-                self.best_state or self.model.state(),
+                self.model.state(),
                 self.best,
                 self.run,
             )
@@ -262,19 +262,11 @@ class Trainer:
     def _save(self) -> None:
         if not self.config.checkpoint_every:
             return
-        state = self.model.state()
-        # Rows that a growing model has had since its best state are not written twice.
-        shared = {
-            k: len(v)
-            for k, v in self.best_state.items()
-            if v.dim() and k in state and v.data_ptr() == state[k].data_ptr()
-        }
-        tensors = {f"model.{k}": v for k, v in state.items()} | {
-            f"best.{k}": v for k, v in self.best_state.items() if k not in shared
-        }
+        tensors = {f"model.{k}": v for k, v in self.model.state().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best_state.items()}
         info = {
             "epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self.best, "history": self.history,
-            "metrics_size": self.directory.metrics_size(), "shared": shared,
+            "metrics_size": self.directory.metrics_size(),
         }  # fmt: skip
         checkpoints.rotate_and_save(self.directory.checkpoints, tensors, info, self.run)
 
@@ -290,8 +282,7 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.model.load_state(part("model."))  # from the CPU: a large model has no room for a copy on its device
-        shared = {k: tensors[f"model.{k}"][:rows] for k, rows in info["shared"].items()}
-        self.best_state, self.best = {k: v.to(device) for k, v in {**part("best."), **shared}.items()}, info["best"]
+        self.best_state, self.best = {k: v.to(device) for k, v in part("best.").items()}, info["best"]
         self.epoch, self.step, self.seconds, self.history = (
             info["epoch"],
             info["step"],
