@@ -8,7 +8,7 @@ import torch
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
 from infwidth.models.family import Family, Offers
-from infwidth.models.pi import growing
+from infwidth.models.pi import rows
 from infwidth.models.pi.config import PiConfig
 from infwidth.parametrization import ABC
 
@@ -38,10 +38,10 @@ class PiLimitConfig(PiConfig):
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         """The growing arrays, and what is kept of a step's batch from its forward to its backward pass."""
-        storage, rows = getattr(torch, self.storage) if self.storage else dtype, self.rows(shape)
+        storage, length = getattr(torch, self.storage) if self.storage else dtype, self.rows(shape)
         sizes = [self.rank] * (self.depth - 1) + [shape.outputs]
-        arrays = sum(growing.bytes_of(rows, k, self.rank, storage) for k in sizes)
-        kept = 2 * self.depth * shape.batch * rows * dtype.itemsize
+        arrays = sum(rows.bytes_of(length, k, self.rank, storage) for k in sizes)
+        kept = 2 * self.depth * shape.batch * length * dtype.itemsize
         return arrays + kept + shape.inputs * self.rank * dtype.itemsize
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
@@ -53,7 +53,7 @@ class PiLimitConfig(PiConfig):
         evaluated = shape.evaluated * (r + examples / 2)
         dense = shape.inputs * r * (4 * examples + 2 * shape.evaluated)
         flops = 2 * forward * pairs + forward * evaluated + dense
-        product = (max(shape.batch, 1), r, 8 * growing.BLOCK)
+        product = (max(shape.batch, 1), r, 8 * rows.BLOCK)
         return Work(flops, 0, shape.steps, self.depth * (pairs + evaluated), product)
 
 

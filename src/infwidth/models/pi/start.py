@@ -10,12 +10,21 @@ from infwidth.models.pi.limit import PiLimit
 
 
 def pi_limit(
-    inputs: int, outputs: int, rank: int, depth: int, factors: Factors, readout_zero: bool, readout_in_norm: bool, generator: torch.Generator,
-    dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
-) -> PiLimit:  # fmt: skip
-    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
+    inputs: int,
+    outputs: int,
+    rank: int,
+    depth: int,
+    factors: Factors,
+    readout_zero: bool,
+    readout_in_norm: bool,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    storage: torch.dtype | None = None,
+) -> PiLimit:
+    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere.
 
-    With rank = inputs A^1, the hidden A^l and every B^l are identities and the readout is zero.
+    Hidden A ~ N(0, 1/M_0), the readout's N(0, 1/M_0^2) or zero. With rank = inputs A^1, the hidden A^l and every B^l
+    are identities and the readout is zero.
     """
     identity = rank == inputs
     if identity:
