@@ -15,6 +15,8 @@ from infwidth.errors import ConfigError
 
 T = TypeVar("T")
 
+WANTED = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+
 
 def key(
     *,
@@ -28,9 +30,10 @@ def key(
 ):
     """A dataclass field of a config.
 
-    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides: whether it
-    decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would be without the key,
-    so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a file, which counts by content.
+    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides: whether
+    it decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would be without
+    the key, so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a file, which
+    counts by content.
     """
     limits = {"at_least": at_least, "above": above, "at_most": at_most}
     metadata = {k: v for k, v in limits.items() if v is not None}
@@ -84,7 +87,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, path)
+        return _convert_to_one(tuple(a for a in arguments if a is not type(None)), value, path)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{path} is {value!r}; choose one of: {', '.join(map(str, arguments))}.")
@@ -99,13 +102,25 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return value
     if hint in (bool, str) and isinstance(value, hint):
         return value
-    wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}[hint]
+    raise ConfigError(f"{path} must be {WANTED[hint]}, not {value!r}.")
+
+
+def _convert_to_one(hints: tuple[Any, ...], value: Any, path: str) -> Any:
+    """The value as the first of these types that takes it."""
+    if len(hints) == 1:
+        return _convert(hints[0], value, path)
+    for hint in hints:
+        try:
+            return _convert(hint, value, path)
+        except ConfigError:
+            continue
+    wanted = " or ".join(WANTED[h] if h in WANTED else "|".join(map(str, typing.get_args(h))) for h in hints)
     raise ConfigError(f"{path} must be {wanted}, not {value!r}.")
 
 
 def _check_range(value: Any, limits: Mapping[str, float], path: str) -> None:
     for v in value if isinstance(value, tuple) else (value,):
-        if v is None:
+        if v is None or isinstance(v, str):  # a word in place of a number is none that has a range
             continue
         if "at_least" in limits and not v >= limits["at_least"]:
             raise ConfigError(f"{path} is {v}; it must be at least {limits['at_least']}.")
