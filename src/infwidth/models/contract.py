@@ -7,6 +7,7 @@
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
     Model.fit(x, labels)                   of a model with a closed form, in place of training
+    Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
     Model.state() / load_state()           what a checkpoint holds
     Model.snapshot() / restore()           what training changes, to go back to a state that it has left
 
@@ -77,6 +78,15 @@ class Model(nn.Module, ABC):
     def fit(self, x: Tensor, labels: Tensor) -> dict[str, float]:
         """Fit to inputs (n, d) of classes labels (n,); returns what there is to say of the fit, by name."""
         raise ConfigError("this model has no closed form; it is trained.")
+
+    def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> Mapping[str, float]:
+        """Called after an epoch's last step, not where training ends inside one; the model is evaluated, selected and saved as
+        this leaves it.
+
+        A model that grows may project itself here. held_out: gives inputs (n, d) that are not trained on, to measure the
+        change of the outputs on; None for a task that has none. Returns what there is to say of it, by name.
+        """
+        return {}
 
     @abstractmethod
     def features(self, x: Tensor | Bags) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 @dataclass(frozen=True)
 class Shape:
     """What a run asks of its model: the dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples
-    there are to train on, how many of them a step takes, how many steps there are, and how many examples are evaluated in all."""
+    there are to train on, how many of them a step takes, how many steps there are, how many examples are evaluated in all, and how
+    many steps an epoch has."""
 
     inputs: int
     outputs: int
@@ -17,6 +18,7 @@ class Shape:
     batch: int = 0
     steps: int = 0
     evaluated: int = 0
+    per_epoch: int = 0
 
 
 @dataclass(frozen=True)

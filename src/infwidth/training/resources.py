@@ -41,7 +41,7 @@ def asked_of_model(trainer: TrainerConfig, task: Task) -> Shape:
     steps = min(ends)
     evaluations = steps // (per_epoch * trainer.evaluate_every) + 1
     evaluated = task.evaluated * evaluations
-    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated)
+    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated, per_epoch)
 
 
 def require_memory(model: FamilyConfig, task: Task, shape: Shape, device: torch.device, dtype: torch.dtype) -> None:

@@ -197,6 +197,8 @@ class Trainer:
         row["learning_rate"] = self.config.learning_rate * self._factor()
         self.history = []
         self.epoch += 1
+        if self.step == self.epoch * self.task.steps_per_epoch:
+            row |= self.model.end_of_epoch(lambda: self.task.probe().x)
         last = self.step == self.last_step
         if last or self.epoch % self.config.evaluate_every == 0:
             row |= self._evaluate()
