@@ -143,10 +143,28 @@ class GrowingLayer(nn.Module):
             out.mT.copy_(columns @ x.mT)
         return out
 
+    def part(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A, B, m of the rows from ``start`` to ``stop`` as single tensors (copies), in ``dtype``."""
+        found, first = [], 0
+        for arrays in self.tiles():
+            rows = slice(max(start - first, 0), max(stop - first, 0))
+            found.append([t[rows].to(self.dtype) for t in arrays])
+            first += len(arrays[0])
+        A, B, m = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return A, B, m
+
     def joined(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A, B, m as single tensors (copies), in ``dtype``."""
-        parts = [torch.cat([t[i] for t in self.tiles()]) for i in range(3)]
-        return parts[0].to(self.dtype), parts[1].to(self.dtype), parts[2].to(self.dtype)
+        """All rows, as :meth:`part` gives some."""
+        return self.part(0, self.rows)
+
+    @torch.no_grad()
+    def absorb(self, start: int, stop: int, coefficients: Tensor) -> None:
+        """Drop the rows from ``start`` to ``stop``; those after them, with m = 1, have their ``coefficients`` added."""
+        stay, (A, B, m) = self.part(0, start), self.part(stop, self.rows)
+        total = A.double() * m.double()[:, None] + coefficients
+        self.blocks = []
+        self.append(*stay)
+        self.append(total, B, torch.ones_like(m))
 
     def multipliers(self) -> Tensor:
         """m (M,), a copy: of what is there, all that further training changes."""

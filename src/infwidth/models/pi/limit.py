@@ -19,6 +19,7 @@ from infwidth.gaussian import relu_v
 from infwidth.models.contract import Adapted, Cotangent, Model
 from infwidth.models.mlp.multipliers import Factors
 from infwidth.models.pi.adapted import AdaptedPi
+from infwidth.models.pi.bounded import Bounded
 from infwidth.models.pi.growing import GrowingLayer, unit_rows
 from infwidth.models.pi.outputs import Outputs
 from infwidth.models.pi.readout import PiReadout
@@ -33,7 +34,8 @@ class PiLimit(Model):
     """The pi-limit with the given initial arrays.
 
     A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1. readout_in_norm:
-    whether the readout's gradient counts for the norm that is clipped.
+    whether the readout's gradient counts for the norm that is clipped. bounded: what keeps the number of rows within
+    bounds, if anything does.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class PiLimit(Model):
         biases: list[Tensor],
         factors: Factors,
         readout_in_norm: bool = True,
+        bounded: Bounded | None = None,
     ):
         super().__init__()
         self.A1, self.layers = nn.Parameter(A1), nn.ModuleList(layers)
         self.factors, self.readout_in_norm, self.depth = factors, readout_in_norm, len(layers)
         self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
+        self.bounded = bounded
 
     def beta(self, l: int) -> float:
         return self.factors.beta_readout if l == self.depth + 1 else self.factors.beta
@@ -152,8 +156,12 @@ class PiLimit(Model):
             multiplier = self._multiplier(l)
             if decay:
                 layer.decay(kept(multiplier))
+            if decay and self.bounded:
+                self.bounded.decayed(l - 2, kept(multiplier))
             if multiplier:
                 A, B = update.rows[l]
+                if self.bounded:
+                    self.bounded.before_append(l - 2, layer, B)
                 layer.append(A, B, A.new_full((len(A),), -rate * multiplier) * update.factor(f"A{l}"))
         for l, b in enumerate(self.b, start=1):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
@@ -194,16 +202,25 @@ class PiLimit(Model):
     ) -> Callable[[Tensor], Tensor]:
         return adapted_from(PiReadout(self), support, cotangent, rate, steps)
 
+    def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> dict[str, float]:
+        """Projects the rows where they are bounded by the epoch; what is known of projections, by name."""
+        return self.bounded.end_of_epoch(self, held_out) if self.bounded else {}
+
     def snapshot(self) -> dict[str, Tensor]:
         """What training changes of what there is now: the dense parameters, and every growing layer's multipliers.
 
-        Rows are appended and never moved, so that the snapshot needs none of them.
+        Rows are appended and never moved, so that the snapshot needs none of them; but all, if they are projected.
         """
+        if self.bounded:
+            return super().snapshot()
         dense = {name: p.detach().clone() for name, p in self.named_parameters()}
         return dense | {f"layers.{i}.m": layer.multipliers() for i, layer in enumerate(self.layers)}
 
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        if self.bounded:
+            super().restore(snapshot)
+            return
         for name, p in self.named_parameters():
             p.copy_(snapshot[name])
         for i, layer in enumerate(self.layers):
@@ -216,8 +233,11 @@ class PiLimit(Model):
         Tensors are asked for once and block by block, so that rows that are read from a file as they are asked for are
         held once.
         """
-        dense, places = dict(self.named_parameters()), {f"layers.{i}.": layer for i, layer in enumerate(self.layers)}
+        places = {f"layers.{i}.": layer for i, layer in enumerate(self.layers)}
+        dense = dict(self.named_parameters()) | dict(self.named_buffers())
         known = set(dense).union(*(layer.names(state, prefix) for prefix, layer in places.items()))
+        if not self.bounded:  # the function of a bounded limit is in its rows; what it was bounded by is of no concern
+            known |= {name for name in state if name.startswith("bounded.")}
         if wrong := known ^ set(state):
             raise CheckpointError(
                 f"the checkpoint does not fit the model: {min(wrong)} is missing or of another model."
