@@ -30,10 +30,10 @@ def key(
 ):
     """A dataclass field of a config.
 
-    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides: whether
-    it decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would be without
-    the key, so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a file, which
-    counts by content.
+    at_least, above, at_most: the range that its value (or, for a tuple, each of its values) must lie in. decides:
+    whether it decides numbers, and so is part of a run's id. neutral: the value at which it leaves the id as it would
+    be without the key, so that a new key leaves the ids of earlier runs as they are. file: whether it is the path of a
+    file, which counts by content.
     """
     limits = {"at_least": at_least, "above": above, "at_most": at_most}
     metadata = {k: v for k, v in limits.items() if v is not None}

@@ -36,7 +36,7 @@ RAISED = 10.0
 
 @dataclass(frozen=True)
 class Projection:
-    """coefficients P (p, k) float64; gram: E (k, k) float64; norm: of the projected function in H; ridge: eps / V(1)."""
+    """coefficients P (p, k) float64; gram: E (k, k) float64; norm: of what is projected, in H; ridge: eps / V(1)."""
 
     coefficients: Tensor
     gram: Tensor
@@ -50,7 +50,7 @@ class Projection:
 
     @property
     def spectral_error(self) -> float:
-        """The distance in H of the combination of outputs that is farthest, sqrt(lambda), which bounds all that follows."""
+        """The distance in H of the combination of outputs that is farthest, sqrt(lambda): the one that bounds."""
         return math.sqrt(max(torch.linalg.eigvalsh(self.gram)[-1].item(), 0.0))
 
 
@@ -87,8 +87,8 @@ def _triangle(n: int) -> Iterator[tuple[slice, slice]]:
 
 
 @torch.no_grad()
-def coefficients(Z: Tensor, values: Tensor, share: float = RIDGE) -> tuple[Tensor, float]:
-    """(V(Z Zᵀ) + eps I)^{-1} values (p, k) float64 for values at Z, and eps / V(1), raised till there is a factor."""
+def coefficients(Z: Tensor, values: Tensor, share: float) -> tuple[Tensor, float]:
+    """(V(Z Zᵀ) + eps I)^{-1} values (p, k) float64 for values at Z, and eps / V(1): share, or more for a factor."""
     K = ridge.matrix(lambda i, j: kernel(Z[i], Z[j]), len(Z), Z)
     try:
         diagonal = ridge.factorise(K, share / 2)
@@ -99,10 +99,10 @@ def coefficients(Z: Tensor, values: Tensor, share: float = RIDGE) -> tuple[Tenso
 
 
 @torch.no_grad()
-def projected(Z: Tensor, B: Tensor, c: Tensor) -> Projection:
-    """Rows B (n, r) with coefficients c (n, k) projected onto landmarks Z (p, r), all finite."""
+def projected(Z: Tensor, B: Tensor, c: Tensor, share: float = RIDGE) -> Projection:
+    """Rows B (n, r) with coefficients c (n, k) projected onto landmarks Z (p, r), all finite; share: eps / V(1)."""
     values = evaluated(Z, B, c)
-    P, share = coefficients(Z, values)
+    P, share = coefficients(Z, values, share)
     before = gram(B, c)
     E = before - P.mT @ values - share / 2 * (P.mT @ P)
     return Projection(P, (E + E.mT) / 2, math.sqrt(max(before.trace().item(), 0.0)), share)
