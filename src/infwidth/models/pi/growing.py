@@ -13,12 +13,9 @@ from torch import Tensor, nn
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root_into
-from infwidth.models.pi import rows
+from infwidth.models.pi import products, rows
 from infwidth.models.pi.rows import Block
 from infwidth.models.pi.tiles import Spare, Trace
-
-FEW, AT_ONCE = 16, 512
-"""Up to so many examples the first product of a CPU takes so many rows at once."""
 
 
 class GrowingLayer(nn.Module):
@@ -97,11 +94,10 @@ class GrowingLayer(nn.Module):
     def forward(self, unit: Tensor, s: Tensor, keep: bool = True) -> tuple[Tensor, Trace]:
         """f (b, k) for unit rows g/s (b, r) and s (b,), and, to keep, what the backward pass needs."""
         out, kept = torch.zeros(len(unit), self.outputs, dtype=self.dtype, device=unit.device), []
-        narrow = unit.to(self.storage)
         for A, B, m in self.tiles():
-            q = self._products(narrow, B)
+            q = self._correlations(unit, B)
             value, step, root = relu_v_step_v_root_into(q, self.spare.like(q), self.spare.like(q))
-            _add_product(out, value.mul_(m / TWO_PI), A)
+            products.add_combination(out, value.mul_(m / TWO_PI), A)
             self.spare.take_back(q)
             if keep:
                 kept.append((step, root))
@@ -118,29 +114,18 @@ class GrowingLayer(nn.Module):
         """
         out = torch.zeros_like(unit)
         along = torch.zeros(len(unit), dtype=self.dtype, device=unit.device)
-        narrow = cotangent.to(self.storage)
         for (A, B, m), (step, root) in zip(self.tiles(), trace.used_up(), strict=True):
-            gamma = self._products(narrow, A).mul_(m / TWO_PI)
+            gamma = self._correlations(cotangent, A).mul_(m / TWO_PI)
             along += root.mul_(gamma).sum(1)
-            _add_product(out, gamma.mul_(step), B)
+            products.add_combination(out, gamma.mul_(step), B)
             self.spare.take_back(gamma, step, root)
         return out.addcmul_(along[:, None], unit)
 
-    def _products(self, x: Tensor, columns: Tensor) -> Tensor:
-        """x columnsᵀ (b, n) in ``dtype`` for x (b, k), columns (n, k), in the layout in which it is fast.
-
-        On a CPU a few examples are fastest taken with a few rows at a time; more of them as a tall product, whose
-        result lies transposed.
-        """
-        few = len(x) <= FEW and columns.device.type == "cpu" and columns.dtype == self.dtype
-        out = self.spare.empty(len(x), len(columns), self.dtype, x.device, transposed=not few)
-        if few:
-            for i in range(0, len(columns), AT_ONCE):
-                torch.mm(x, columns[i : i + AT_ONCE].mT, out=out[:, i : i + AT_ONCE])
-        elif columns.dtype == self.dtype:
-            torch.mm(columns, x.mT, out=out.mT)
-        else:
-            out.mT.copy_(columns @ x.mT)
+    def _correlations(self, x: Tensor, columns: Tensor) -> Tensor:
+        """x columnsᵀ (b, n) in ``dtype`` for x (b, k), columns (n, k), in a tile of the layout in which it is fast."""
+        transposed = not products.takes_few(x, columns)
+        out = self.spare.empty(len(x), len(columns), self.dtype, x.device, transposed)
+        products.correlate(x, columns, out)
         return out
 
     def part(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -242,14 +227,6 @@ class GrowingLayer(nn.Module):
         self.dtype = like.dtype
         self.blocks = [block.moved(like.device, self.storage, self.wide) for block in self.blocks]
         return super()._apply(fn, recurse)
-
-
-def _add_product(out: Tensor, x: Tensor, rows: Tensor) -> None:
-    """out (b, k) += x rows, for x (b, n) and rows (n, k) in the storage's type: added up in out's own."""
-    if rows.dtype == out.dtype:
-        out.addmm_(x, rows)
-    else:
-        out += (x.to(rows.dtype) @ rows).to(out.dtype)
 
 
 def function_norm(A: Tensor, B: Tensor) -> Tensor:
