@@ -113,7 +113,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, path)
+        return _convert_to_one(tuple(a for a in arguments if a is not type(None)), value, path)
     if origin is Literal:
         if value not in arguments:
             raise ConfigError(f"{path} is {_shown(value)}; choose one of: {', '.join(map(str, arguments))}.")
@@ -160,9 +160,22 @@ def _fraction(value: float | str, path: str) -> Fraction:
         raise ConfigError(f"{path} must be {WANTED[Fraction]}, not {_shown(value)}.") from e
 
 
+def _convert_to_one(hints: tuple[Any, ...], value: Any, path: str) -> Any:
+    """The value as the first of these types that takes it."""
+    if len(hints) == 1:
+        return _convert(hints[0], value, path)
+    for hint in hints:
+        try:
+            return _convert(hint, value, path)
+        except ConfigError:
+            continue
+    wanted = " or ".join(WANTED[h] if h in WANTED else "|".join(map(str, typing.get_args(h))) for h in hints)
+    raise ConfigError(f"{path} must be {wanted}, not {_shown(value)}.")
+
+
 def _check_range(value: Any, limits: Mapping[str, float], path: str) -> None:
     for v in value if isinstance(value, tuple) else (value,):
-        if v is None:
+        if v is None or isinstance(v, str):  # a word in place of a number is none that has a range
             continue
         if "at_least" in limits and not v >= limits["at_least"]:
             raise ConfigError(f"{path} is {v}; it must be at least {limits['at_least']}.")

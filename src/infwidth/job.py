@@ -14,7 +14,7 @@ from infwidth.errors import CheckpointError, DataError, OutputError
 from infwidth.runs import fingerprint, standing
 from infwidth.runs import spec as specification
 from infwidth.runs.spec import Spec
-from infwidth.runs.store import ENDED, FINGERPRINTS, RUNS
+from infwidth.runs.store import ENDED, FINGERPRINTS
 from infwidth.tasks.contract import Task
 from infwidth.training import resources
 from infwidth.training.config import Length, checked
@@ -41,9 +41,9 @@ class Job:
     directory: RunDirectory
 
     @property
-    def runs(self) -> Path:
-        """The folder of all runs."""
-        return Path(self.spec.run.paths.results) / RUNS
+    def results(self) -> Path:
+        """The folder of all results."""
+        return Path(self.spec.run.paths.results)
 
     def into(self, folder: Path) -> "Job":
         """The same run, kept in another folder."""
@@ -91,9 +91,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def keep_code(modules: Iterable[str], runs: Path) -> str:
-    """Keep the fingerprint of the code that some modules have come to so far in the folder of all runs; its digest."""
-    return fingerprint.write(fingerprint.current(modules), runs / FINGERPRINTS)
+def keep_code(modules: Iterable[str], results: Path) -> str:
+    """Keep the fingerprint of the code that some modules have come to so far beside all results; its digest."""
+    return fingerprint.write(fingerprint.current(modules), results / FINGERPRINTS)
 
 
 def require_same_code(job: Job) -> None:

@@ -51,7 +51,7 @@ def _measured(part: Part, directory: RunDirectory, replay: dict[str, Any]) -> fl
     """Take a measurement anew; the seconds that it took."""
     directory.clear()
     directory.create({"deciding": part.deciding})
-    code = keep_code(MODULES, directory.path.parents[1])
+    code = keep_code(MODULES, directory.path.parents[2])
     starts = Starts(directory, torch.device("cpu"), code)
     with during(f"{part.name}: the measurement"):
         found = part.measure()
@@ -65,7 +65,7 @@ def _measured(part: Part, directory: RunDirectory, replay: dict[str, Any]) -> fl
             "seed": 0,
             "status": "finished",
             "provenance": provenance,
-            "fingerprint": keep_code(MODULES, directory.path.parents[1]),
+            "fingerprint": keep_code(MODULES, directory.path.parents[2]),
             "replay": replay,
         }
     )

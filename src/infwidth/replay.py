@@ -26,7 +26,7 @@ from infwidth.runs.folders import PathsConfig
 from infwidth.runs.plan import EXPERIMENTS
 from infwidth.runs.replay import disagreement
 from infwidth.runs.spec import run_id
-from infwidth.runs.store import FINGERPRINTS, RUNS, Record
+from infwidth.runs.store import FINGERPRINTS, Record
 from infwidth.theory.experiment import read_recipe
 from infwidth.training import provenance
 from infwidth.training.run_directory import RunDirectory
@@ -79,7 +79,7 @@ def replay(record: Record, chosen: ReplayConfig) -> Replayed:
         )
     if grade is None:
         return Replayed(record, DIFFERS, reason)
-    digest = fingerprint.write(fingerprint.current(modules), Path(chosen.paths.results) / RUNS / FINGERPRINTS)
+    digest = fingerprint.write(fingerprint.current(modules), Path(chosen.paths.results) / FINGERPRINTS)
     entry = {
         "fingerprint": digest,
         "grade": grade,

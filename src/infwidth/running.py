@@ -139,7 +139,7 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     require_same_code(job)
     directory.create(spec.config)
     logger = _logger(job, ready.wandb)
-    starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.runs))
+    starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.results))
     grows_to, listeners = job.resources.grows_to, (starts, logger)
     trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
 
@@ -149,7 +149,7 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
                 **_about(job, ready),
                 "status": status,
                 **error,
-                "fingerprint": keep_code(spec.modules, job.runs),
+                "fingerprint": keep_code(spec.modules, job.results),
                 **trainer.summary(),
                 "provenance": starts.summary(trainer.at.step),
             }

@@ -10,7 +10,8 @@ class Shape:
     """What a run asks of its model.
 
     The dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples there are to train
-    on, how many of them a step takes, how many steps there are, and how many examples are evaluated in all.
+    on, how many of them a step takes, how many steps there are, how many examples are evaluated in all, and how many
+    steps an epoch has.
     """
 
     inputs: int
@@ -20,6 +21,7 @@ class Shape:
     batch: int = 0
     steps: int = 0
     evaluated: int = 0
+    per_epoch: int = 0
 
 
 @dataclass(frozen=True)

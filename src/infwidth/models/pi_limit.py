@@ -5,11 +5,12 @@ from typing import Literal
 
 import torch
 
+from infwidth.config import key
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
 from infwidth.models.family import Family, Offers
-from infwidth.models.pi import growing
 from infwidth.models.pi.config import PiConfig
+from infwidth.models.pi.cost import Growth
 from infwidth.parametrization import ABC
 
 FIRST_ORDER = frozenset((which, "first") for which in ("all", "readout", "hidden"))
@@ -21,40 +22,36 @@ class PiLimitConfig(PiConfig):
 
     name: Literal["pi_limit"]
     storage: Literal["float32", "bfloat16", "float16"] | None = None
+    landmarks: Literal["epoch"] | int | None = key(at_least=1, default=None)
+    older_rows: float = key(above=0, default=1.0)
 
     def offers(self) -> Offers:
         frozen = self.readout == "zero" and not self.readout_multiplier
         return Offers(adapts=FIRST_ORDER | ({("readout", "second")} if frozen else set()))
 
+    def idle(self) -> tuple[str, ...]:
+        return ("older_rows",) if self.landmarks is None else ()
+
     def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
-        return self.limit(shape, generator, dtype, getattr(torch, self.storage) if self.storage else None)
+        storage = getattr(torch, self.storage) if self.storage else None
+        return self.limit(shape, generator, dtype, storage, self.landmarks, self.older_rows)
 
     def grows_with(self) -> str:
         return "steps"
 
-    def rows(self, shape: Shape) -> int:
-        """M at the end of a run."""
-        return self.rank + shape.batch * shape.steps
+    def _growth(self, shape: Shape, dtype: torch.dtype) -> Growth:
+        trained = [self.rank] * (self.depth - 1) + [shape.outputs] * (self.readout_multiplier > 0)
+        storage = getattr(torch, self.storage) if self.storage else dtype
+        landmarks = self.landmarks
+        if landmarks == "epoch":
+            landmarks = shape.batch * shape.per_epoch or shape.examples or None
+        return Growth(self.rank, tuple(trained), self.depth, storage, dtype, landmarks, self.older_rows)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        """The growing arrays, and what is kept of a step's batch from its forward to its backward pass."""
-        storage, rows = getattr(torch, self.storage) if self.storage else dtype, self.rows(shape)
-        sizes = [self.rank] * (self.depth - 1) + [shape.outputs]
-        arrays = sum(growing.bytes_of(rows, k, self.rank, storage) for k in sizes)
-        kept = 2 * self.depth * shape.batch * rows * dtype.itemsize
-        return arrays + kept + shape.inputs * self.rank * dtype.itemsize
+        return self._growth(shape, dtype).memory(shape)
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
-        r, hidden = self.rank, self.depth - 1
-        # Operations for each example and row; the backward pass takes as many.
-        forward = 2 * (hidden * 2 * r + r + shape.outputs)
-        examples = shape.batch * shape.steps
-        pairs = examples * (r + examples / 2)
-        evaluated = shape.evaluated * (r + examples / 2)
-        dense = shape.inputs * r * (4 * examples + 2 * shape.evaluated)
-        flops = 2 * forward * pairs + forward * evaluated + dense
-        product = (max(shape.batch, 1), r, 8 * growing.BLOCK)
-        return Work(flops, 0, shape.steps, self.depth * (pairs + evaluated), product)
+        return self._growth(shape, dtype).work(shape)
 
 
 FAMILY = Family("pi_limit", PiLimitConfig, chooses=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from infwidth.errors import DataError
-from infwidth.runs import fingerprint, store
+from infwidth.runs import fingerprint
 from infwidth.runs.store import FINGERPRINTS, Record
 
 DECIDES_NUMBERS = False
@@ -17,7 +17,7 @@ DECIDES_NUMBERS = False
 
 def folders(results: Path, name: str) -> tuple[Path, Path]:
     """Where the fingerprints of an experiment's runs lie: those kept with its table, and those of local runs."""
-    return results / name / FINGERPRINTS, results / store.RUNS / FINGERPRINTS
+    return results / name / FINGERPRINTS, results / FINGERPRINTS
 
 
 def replayed(record: Record) -> list[str]:

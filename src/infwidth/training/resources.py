@@ -41,7 +41,8 @@ def asked_of_model(trainer: TrainerConfig, task: Task, length: Length) -> Shape:
     """What the run asks of its model."""
     evaluations = length.last // (length.per_epoch * trainer.evaluate_every) + 1
     evaluated = task.evaluated * evaluations
-    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, length.last, evaluated)
+    steps, per_epoch = length.last, length.per_epoch
+    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated, per_epoch)
 
 
 @dataclass(frozen=True)

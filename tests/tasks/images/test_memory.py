@@ -66,7 +66,7 @@ def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():
         net.apply_update(net.gradient(x, cotangent), 0.5, 0.1)
     assert (net(x) - before).abs().max() > 0.01
     place, rows = net.layers[0].blocks[0].A.data_ptr(), net.layers[0].rows
-    net.load_state(kept)
+    net.restore(kept)
     torch.testing.assert_close(net(x), before)
     assert net.layers[0].blocks[0].A.data_ptr() == place and net.layers[0].rows == rows - 21
     assert np.isfinite(before.detach()).all()

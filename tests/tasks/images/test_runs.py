@@ -9,7 +9,7 @@ from infwidth import train
 from infwidth.errors import ConfigError
 from infwidth.models.cost import Shape
 from infwidth.models.family import config_of
-from infwidth.models.pi.growing import BLOCK
+from infwidth.models.pi.rows import BLOCK
 from tests.training.helpers import small
 
 SAME = {

@@ -1,7 +1,7 @@
 """MAML over a pi-limit: each episode appends rows of its own, which are dropped when the query gradient has been taken.
 
-All episodes of a meta-batch share the base rows, so every pass over these serves all of them; an episode's own rows are few and are
-taken in batched products. Adaptation ignores the layers' multipliers of the learning rate.
+All episodes of a meta-batch share the base rows, so every pass over these serves all of them; an episode's own rows are
+few and are taken in batched products. Adaptation ignores the layers' multipliers of the learning rate.
 
 First order. Second order is through the readout alone (:mod:`infwidth.models.readout`).
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root
 from infwidth.models.contract import ADAPTING, Adapted, Cotangent
 from infwidth.models.pi.growing import unit_rows
-from infwidth.models.pi.update import PiUpdate
+from infwidth.models.pi.update import PiUpdate, joined
 
 if TYPE_CHECKING:
     from infwidth.models.pi.limit import PiLimit
@@ -45,20 +45,20 @@ class AdaptedPi(Adapted):
             self._step(support, cotangent(out), trace, rate)
 
     @torch.no_grad()
-    def _pass(self, x: Tensor):
-        """Outputs (T, n, k) and per growing layer (unit, s, base correlations)."""
+    def _pass(self, x: Tensor, keep: bool = True):
+        """Outputs (T, n, k) and, to keep, per growing layer (unit, s, trace of the base rows)."""
         net, c, trace = self.net, self.net.factors, []
         g = c.alpha_1 * (x @ net.A1 + c.beta * (net.b[0] + self.bias[0][:, None]))
         for other, weights in self.first:
             g += c.alpha_1 * torch.bmm(torch.bmm(x, other.mT), weights)
         for l, layer in enumerate(net.layers, start=2):
             unit, s = _units(g)
-            flat, correlations = layer.forward(unit.flatten(0, 1), s.flatten())
+            flat, base = layer.forward(unit.flatten(0, 1), s.flatten(), keep)
             g = flat.reshape(*x.shape[:2], -1)
             for weights, rows in self.rows[l - 2]:
                 g += s[..., None] * torch.bmm(relu_v(torch.bmm(unit, rows.mT)), weights)
-            g += net._beta(l) * (net.b[l - 1] + self.bias[l - 1][:, None])
-            trace.append((unit, s, correlations))
+            g += net.beta(l) * (net.b[l - 1] + self.bias[l - 1][:, None])
+            trace.append((unit, s, base))
         return c.alpha_out * g, trace
 
     @torch.no_grad()
@@ -67,9 +67,9 @@ class AdaptedPi(Adapted):
         net = self.net
         found = {net.depth + 1: net.factors.alpha_out * delta}
         for l in range(net.depth + 1, lowest, -1):
-            unit, _, correlations = trace[l - 2]
+            unit, _, base = trace[l - 2]
             dg = found[l]
-            below = net.layers[l - 2].backward(dg.flatten(0, 1), unit.flatten(0, 1), correlations).reshape(unit.shape)
+            below = net.layers[l - 2].backward(dg.flatten(0, 1), unit.flatten(0, 1), base).reshape(unit.shape)
             for weights, rows in self.rows[l - 2]:
                 _, step, root = relu_v_step_v_root(torch.bmm(unit, rows.mT))
                 gamma = torch.bmm(dg, weights.mT) / TWO_PI
@@ -84,13 +84,13 @@ class AdaptedPi(Adapted):
             if self.readout if l == net.depth + 1 else self.hidden:
                 unit, s, _ = trace[l - 2]
                 self.rows[l - 2].append((-rate * dg[l] * s[..., None], unit))
-                self.bias[l - 1] = self.bias[l - 1] - rate * net._beta(l) * dg[l].sum(1)
+                self.bias[l - 1] = self.bias[l - 1] - rate * net.beta(l) * dg[l].sum(1)
         if self.hidden:
             self.first.append((x, -rate * c.alpha_1 * dg[1]))
             self.bias[0] = self.bias[0] - rate * c.alpha_1 * c.beta * dg[1].sum(1)
 
     def __call__(self, query: Tensor) -> Tensor:
-        return self._pass(query)[0]
+        return self._pass(query, keep=False)[0]
 
     def linearized(self, query: Tensor):
         out, trace = self._pass(query)
@@ -98,6 +98,6 @@ class AdaptedPi(Adapted):
         def pullback(cotangent: Tensor) -> PiUpdate:
             dg = self._cotangents(cotangent, trace)
             points = {l: [(dg[l], trace[l - 2][0], trace[l - 2][1])] for l in range(2, self.net.depth + 2)}
-            return self.net.joined_update([(query, dg[1])], points)
+            return joined(self.net, [(query, dg[1])], points)
 
         return out, pullback

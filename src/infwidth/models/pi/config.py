@@ -49,7 +49,14 @@ class PiConfig:
         return ()
 
     def limit(
-        self, shape: Shape, generator: torch.Generator, dtype: torch.dtype, storage: torch.dtype | None = None
+        self,
+        shape: Shape,
+        generator: torch.Generator,
+        dtype: torch.dtype,
+        storage: torch.dtype | None = None,
+        landmarks: Literal["epoch"] | int | None = None,
+        older: float = 1.0,
     ) -> PiLimit:
         sizes, trained = (shape.inputs, shape.outputs, self.rank, self.depth), self.readout_multiplier > 0
-        return pi_limit(*sizes, self.factors(), self.readout == "zero", trained, generator, dtype, storage)
+        start = (self.factors(), self.readout == "zero", trained, generator, dtype)
+        return pi_limit(*sizes, *start, storage, landmarks, older)

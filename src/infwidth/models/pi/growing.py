@@ -1,80 +1,31 @@
-"""A growing layer of the pi-limit: rows (A, B) with multipliers m, appended by every step and never moved (PiLim, design of the pi-limit).
+"""A growing layer of the pi-limit: rows (A, B) with multipliers m, appended by every step and never moved (PiLim).
 
     f(g) = (s V(q) * m) A,   s = |g|,   q = g Bᵀ / s
 
-Rows live in blocks of a fixed size. Appending fills the last block and opens a new one, so nothing that is there is copied, and
-reading a block is reading the array. A block is also the tile in which everything of length M is computed; of one step's
-length-M quantities only two functions of the correlations q are kept from the forward to the backward pass, so that the arccos is
-taken once.
+Of one step's quantities of length M only two functions of the correlations q are kept from the forward to the backward
+pass, so that the arccos is taken once.
 """
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from infwidth.errors import CheckpointError, ConfigError
 from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root_into
-
-BLOCK = 8192
-"""Rows of a block."""
-
-FEW, AT_ONCE = 16, 512
-"""Up to so many examples the first product of a CPU takes so many rows at once."""
+from infwidth.models.pi import products, rows
+from infwidth.models.pi.rows import Block
+from infwidth.models.pi.tiles import Spare, Trace
 
 
-class Spare:
-    """Memory for tiles (b, n) that is used again: fresh pages cost several times what is computed into them."""
+class GrowingLayer(nn.Module):
+    """Arrays A (M, k), unit rows B (M, r) in ``storage``, multipliers m (M,) in float32 or wider.
 
-    def __init__(self):
-        self.free: list[Tensor] = []
+    Products are computed in ``dtype``.
 
-    def empty(self, b: int, n: int, dtype: torch.dtype, device: torch.device, transposed: bool) -> Tensor:
-        size = b * n
-        found = next(
-            (i for i, t in enumerate(self.free) if t.numel() >= size and t.dtype == dtype and t.device == device), None
-        )
-        if found is None:
-            self.free.clear()  # tiles of another size, of batches that are over
-            flat = torch.empty(size, dtype=dtype, device=device)
-        else:
-            flat = self.free.pop(found)
-        return flat.as_strided((b, n), (1, b) if transposed else (n, 1))
-
-    def like(self, tile: Tensor) -> Tensor:
-        return self.empty(*tile.shape, tile.dtype, tile.device, tile.stride() != (tile.shape[1], 1))
-
-    def take_back(self, tile: Tensor) -> None:
-        self.free.append(tile.as_strided((tile.untyped_storage().nbytes() // tile.itemsize,), (1,)))
-
-
-class Trace:
-    """2 pi V'(q) and sqrt(1 - q^2) (b, rows of a block), kept from the forward to the backward pass, and spare again when nobody has them."""
-
-    def __init__(self, step: Tensor, root: Tensor, spare: Spare):
-        self.step, self.root, self.spare = step, root, spare
-
-    def __del__(self):
-        self.spare.take_back(self.step)
-        self.spare.take_back(self.root)
-
-
-@dataclass
-class Block:
-    """Room for BLOCK rows of which the first ``rows`` are in use."""
-
-    A: Tensor
-    B: Tensor
-    m: Tensor
-    rows: int = 0
-
-    def used(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.A[: self.rows], self.B[: self.rows], self.m[: self.rows]
-
-
-class GrowingLayer:
-    """Arrays A (M, k), unit rows B (M, r) in ``storage``, multipliers m (M,) in float32 or wider; products are computed in ``dtype``."""
+    The rows are neither parameters nor buffers, since they grow, but move, are copied and are saved with the module as
+    those are. Rows that are stored narrower than what is computed with them stay so where the module changes its type.
+    """
 
     def __init__(
         self,
@@ -85,15 +36,11 @@ class GrowingLayer:
         storage: torch.dtype | None = None,
         block: int | None = None,
     ):
-        self.outputs, self.rank, self.block, self.dtype, self.storage = (
-            A.shape[1],
-            B.shape[1],
-            block or BLOCK,
-            dtype,
-            storage or dtype,
-        )
+        super().__init__()
+        self.outputs, self.rank, self.block = A.shape[1], B.shape[1], block or rows.BLOCK
+        self.dtype, self.storage = dtype, storage or dtype
         self.blocks: list[Block] = []
-        self.spare = Spare()
+        self.spare = Spare(self.block)
         self.append(A, B, m)
 
     @property
@@ -105,35 +52,31 @@ class GrowingLayer:
     def device(self) -> torch.device:
         return self.blocks[0].A.device
 
+    @property
+    def wide(self) -> torch.dtype:
+        """The type of m, and of whatever sums over rows."""
+        return torch.promote_types(self.dtype, torch.float32)
+
     @torch.no_grad()
     def append(self, A: Tensor, B: Tensor, m: Tensor) -> None:
         """Add rows A (n, k), B (n, r), m (n,)."""
-        done = 0
-        while done < len(A):
-            if not self.blocks or self.blocks[-1].rows == self.block:
-                self.blocks.append(self._empty(A.device))
-            last = self.blocks[-1]
-            take = min(self.block - last.rows, len(A) - done)
-            for room, new in ((last.A, A), (last.B, B), (last.m, m)):
-                room[last.rows : last.rows + take] = new[done : done + take]
-            last.rows += take
-            done += take
+        self._append_to(self.blocks, A, B, m)
 
-    def _empty(self, device: torch.device) -> Block:
-        wide = torch.promote_types(self.dtype, torch.float32)
-        return Block(
-            torch.empty(self.block, self.outputs, dtype=self.storage, device=device),
-            torch.empty(self.block, self.rank, dtype=self.storage, device=device),
-            torch.empty(self.block, dtype=wide, device=device),
-        )
+    def _append_to(self, blocks: list[Block], A: Tensor, B: Tensor, m: Tensor) -> None:
+        device = blocks[0].A.device if blocks else A.device
+        while len(A):
+            if not blocks or blocks[-1].rows == self.block:
+                blocks.append(Block.empty(self.block, self.outputs, self.rank, self.storage, self.wide, device))
+            n = blocks[-1].filled(A, B, m)
+            A, B, m = A[n:], B[n:], m[n:]
 
-    def drop(self, rows: int) -> None:
-        """Take the last ``rows`` rows away again."""
-        while rows:
+    def drop(self, count: int) -> None:
+        """Take the last ``count`` rows away again."""
+        while count:
             last = self.blocks[-1]
-            take = min(rows, last.rows)
+            take = min(count, last.rows)
             last.rows -= take
-            rows -= take
+            count -= take
             if last.rows == 0 and len(self.blocks) > 1:
                 self.blocks.pop()
 
@@ -148,63 +91,142 @@ class GrowingLayer:
         return (block.used() for block in self.blocks)
 
     @torch.no_grad()
-    def forward(self, unit: Tensor, s: Tensor, keep: bool = True) -> tuple[Tensor, list[Trace]]:
-        """f (b, k) for unit rows g/s (b, r) and s (b,), and, to keep, what the backward pass needs of every block."""
-        out, traces = torch.zeros(len(unit), self.outputs, dtype=self.dtype, device=unit.device), []
-        narrow = unit.to(self.storage)
+    def forward(self, unit: Tensor, s: Tensor, keep: bool = True) -> tuple[Tensor, Trace]:
+        """f (b, k) for unit rows g/s (b, r) and s (b,), and, to keep, what the backward pass needs."""
+        out, kept = torch.zeros(len(unit), self.outputs, dtype=self.dtype, device=unit.device), []
         for A, B, m in self.tiles():
-            q = self._products(narrow, B)
-            trace = Trace(self.spare.like(q), self.spare.like(q), self.spare)
-            if keep:
-                traces.append(trace)
-            value, _, _ = relu_v_step_v_root_into(q, trace.step, trace.root)
-            _add_product(out, value.mul_(m / TWO_PI), A)
+            q = self._correlations(unit, B)
+            value, step, root = relu_v_step_v_root_into(q, self.spare.like(q), self.spare.like(q))
+            products.add_combination(out, value.mul_(m / TWO_PI), A)
             self.spare.take_back(q)
-        return out.mul_(s[:, None]), traces
+            if keep:
+                kept.append((step, root))
+            else:
+                self.spare.take_back(step, root)
+        return out.mul_(s[:, None]), Trace(kept)
 
     @torch.no_grad()
-    def backward(self, cotangent: Tensor, unit: Tensor, traces: Sequence[Trace]) -> Tensor:
-        """The cotangent of g (b, r) for that of f (b, k): (gamma * V'(q)) B + (sum_m gamma_m sqrt(1 - q_m^2) / 2 pi) g/s."""
+    def backward(self, cotangent: Tensor, unit: Tensor, trace: Trace) -> Tensor:
+        """The cotangent of g (b, r) for that of f (b, k).
+
+        (gamma * V'(q)) B + (sum_m gamma_m sqrt(1 - q_m^2) / 2 pi) g/s for gamma = (cotangent Aᵀ) * m.
+        The trace's memory is given back: RuntimeError for one that was used before.
+        """
         out = torch.zeros_like(unit)
         along = torch.zeros(len(unit), dtype=self.dtype, device=unit.device)
-        narrow = cotangent.to(self.storage)
-        for (A, B, m), trace in zip(self.tiles(), traces, strict=True):
-            gamma = self._products(narrow, A).mul_(m / TWO_PI)
-            both = torch.mul(gamma, trace.root, out=self.spare.like(gamma))
-            along += both.sum(1)
-            _add_product(out, gamma.mul_(trace.step), B)
-            self.spare.take_back(gamma)
-            self.spare.take_back(both)
+        for (A, B, m), (step, root) in zip(self.tiles(), trace.used_up(), strict=True):
+            gamma = self._correlations(cotangent, A).mul_(m / TWO_PI)
+            along += root.mul_(gamma).sum(1)
+            products.add_combination(out, gamma.mul_(step), B)
+            self.spare.take_back(gamma, step, root)
         return out.addcmul_(along[:, None], unit)
 
-    def _products(self, x: Tensor, rows: Tensor) -> Tensor:
-        """x rowsᵀ (b, n) in ``dtype`` for x (b, k), rows (n, k), in whichever of two layouts of the result the product is fast.
-
-        On a CPU a few columns are fastest taken from a few rows at a time; more of them as a tall product, whose result lies transposed.
-        """
-        few = len(x) <= FEW and rows.device.type == "cpu" and rows.dtype == self.dtype
-        out = self.spare.empty(len(x), len(rows), self.dtype, x.device, transposed=not few)
-        if few:
-            for i in range(0, len(rows), AT_ONCE):
-                torch.mm(x, rows[i : i + AT_ONCE].mT, out=out[:, i : i + AT_ONCE])
-        elif rows.dtype == self.dtype:
-            torch.mm(rows, x.mT, out=out.mT)
-        else:
-            out.mT.copy_(rows @ x.mT)
+    def _correlations(self, x: Tensor, columns: Tensor) -> Tensor:
+        """x columnsᵀ (b, n) in ``dtype`` for x (b, k), columns (n, k), in a tile of the layout in which it is fast."""
+        transposed = not products.takes_few(x, columns)
+        out = self.spare.empty(len(x), len(columns), self.dtype, x.device, transposed)
+        products.correlate(x, columns, out)
         return out
 
+    def part(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
+        """A, B, m of the rows from ``start`` to ``stop`` as single tensors (copies), in ``dtype``."""
+        found, first = [], 0
+        for arrays in self.tiles():
+            rows = slice(max(start - first, 0), max(stop - first, 0))
+            found.append([t[rows].to(self.dtype) for t in arrays])
+            first += len(arrays[0])
+        A, B, m = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return A, B, m
+
     def joined(self) -> tuple[Tensor, Tensor, Tensor]:
-        """A, B, m as single tensors (copies), in ``dtype``."""
-        parts = [torch.cat([t[i] for t in self.tiles()]) for i in range(3)]
-        return parts[0].to(self.dtype), parts[1].to(self.dtype), parts[2].to(self.dtype)
+        """All rows, as :meth:`part` gives some."""
+        return self.part(0, self.rows)
 
+    @torch.no_grad()
+    def absorb(self, start: int, stop: int, coefficients: Tensor) -> None:
+        """Drop the rows from ``start`` to ``stop``; those after them, with m = 1, have their ``coefficients`` added."""
+        stay, (A, B, m) = self.part(0, start), self.part(stop, self.rows)
+        total = A.double() * m.double()[:, None] + coefficients
+        self.blocks = []
+        self.append(*stay)
+        self.append(total, B, torch.ones_like(m))
 
-def _add_product(out: Tensor, x: Tensor, rows: Tensor) -> None:
-    """out (b, k) += x rows, for x (b, n) and rows (n, k) in the storage's type: added up in out's own."""
-    if rows.dtype == out.dtype:
-        out.addmm_(x, rows)
-    else:
-        out += (x.to(rows.dtype) @ rows).to(out.dtype)
+    def multipliers(self) -> Tensor:
+        """m (M,), a copy: of what is there, all that further training changes."""
+        return torch.cat([m for _, _, m in self.tiles()])
+
+    @torch.no_grad()
+    def go_back_to(self, multipliers: Tensor) -> None:
+        """The layer as it was when it had these ``multipliers``: the rows appended since are dropped.
+
+        Raises CheckpointError if it never had as many rows.
+        """
+        if len(multipliers) > self.rows:
+            raise CheckpointError(
+                f"the snapshot is of {len(multipliers)} rows, and the model has {self.rows}; a snapshot is of a "
+                "model's own past."
+            )
+        self.drop(self.rows - len(multipliers))
+        for (_, _, m), before in zip(self.tiles(), multipliers.split(self.block), strict=True):
+            m.copy_(before)
+
+    @torch.no_grad()
+    def read(self, state: Mapping[str, Tensor], prefix: str) -> list[Block]:
+        """The rows that a state holds under the prefix, in blocks of this layer's; its tensors are asked for once.
+
+        Raises CheckpointError if it holds none, or of another shape.
+        """
+        blocks: list[Block] = []
+        for i in range(rows.blocks_in(state, prefix)):
+            A, B, m = (state[name].to(self.device) for name in rows.names(prefix, i))
+            if A.shape[1:] != (self.outputs,) or B.shape != (len(A), self.rank) or m.shape != (len(A),):
+                shapes = f"{tuple(A.shape)}, {tuple(B.shape)} and {tuple(m.shape)}"
+                raise CheckpointError(
+                    f"{rows.names(prefix, i)[0]}, B and m of the state have shapes {shapes}, where this layer has rows "
+                    f"of {self.outputs} and {self.rank} numbers; load the state of a model with the same keys."
+                )
+            self._append_to(blocks, A, B, m)
+        if not blocks:
+            raise CheckpointError(f"the state has no rows {prefix}A.0; load the state of a model with the same keys.")
+        return blocks
+
+    def names(self, state: Mapping[str, Tensor], prefix: str) -> set[str]:
+        """What the arrays that :meth:`read` reads are called."""
+        return {name for i in range(rows.blocks_in(state, prefix)) for name in rows.names(prefix, i)}
+
+    def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
+        """Every block's rows in use, as views."""
+        for i, arrays in enumerate(self.tiles()):
+            destination.update(zip(rows.names(prefix, i), arrays, strict=True))
+
+    def _load_from_state_dict(
+        self, state_dict, prefix: str, local_metadata, strict: bool, missing_keys, unexpected_keys, error_msgs
+    ) -> None:
+        own = self.names(state_dict, prefix)
+        missing_keys += [name for name in (own or rows.names(prefix, 0)) if name not in state_dict]
+        unexpected_keys += [name for name in state_dict if strict and name.startswith(prefix) and name not in own]
+        if own.issubset(state_dict) and own:
+            try:
+                self.blocks = self.read(state_dict, prefix)
+            except CheckpointError as e:
+                error_msgs.append(str(e))
+
+    def _apply(self, fn, recurse: bool = True) -> "GrowingLayer":
+        """Where and in which type a module's tensors are: what .to, .cuda and .double change.
+
+        Raises ConfigError for types narrower than float32, in which sums over M rows would not hold.
+        """
+        like = fn(torch.empty(0, dtype=self.dtype, device=self.device))
+        if like.dtype not in (torch.float32, torch.float64):
+            raise ConfigError(
+                "a pi-limit computes in float32 or float64; to store its rows in less, make it with "
+                "model.storage=bfloat16 or float16."
+            )
+        if self.storage == self.dtype:
+            self.storage = like.dtype
+        self.dtype = like.dtype
+        self.blocks = [block.moved(like.device, self.storage, self.wide) for block in self.blocks]
+        return super()._apply(fn, recurse)
 
 
 def function_norm(A: Tensor, B: Tensor) -> Tensor:
@@ -222,12 +244,6 @@ def sphere(rows: int, rank: int, generator: torch.Generator, dtype: torch.dtype)
     """Rows uniform on the unit sphere."""
     g = torch.randn(rows, rank, generator=generator, dtype=dtype)
     return g / g.norm(dim=1, keepdim=True)
-
-
-def bytes_of(rows: int, outputs: int, rank: int, storage: torch.dtype) -> int:
-    """Memory of a growing layer of so many rows, the unused end of its last block included."""
-    blocks = math.ceil(rows / BLOCK)
-    return blocks * BLOCK * ((outputs + rank) * storage.itemsize + 4)
 
 
 @torch.no_grad()

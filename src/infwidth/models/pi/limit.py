@@ -5,7 +5,8 @@
     out = alpha_out g^{L+1}
 
 A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every training example. A step appends the rows
-(dA, g^{l-1}/s) with multiplier -rate mu_l, the gradient in function space, and shrinks the old multipliers by weight decay.
+(dA, g^{l-1}/s) with multiplier -rate mu_l, the gradient in function space, and shrinks the old multipliers by weight
+decay.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +19,10 @@ from infwidth.gaussian import relu_v
 from infwidth.models.contract import Adapted, Cotangent, Model
 from infwidth.models.mlp.multipliers import Factors
 from infwidth.models.pi.adapted import AdaptedPi
+from infwidth.models.pi.bounded import Bounded
 from infwidth.models.pi.growing import GrowingLayer, unit_rows
+from infwidth.models.pi.outputs import Outputs
+from infwidth.models.pi.readout import PiReadout
 from infwidth.models.pi.update import PiUpdate
 from infwidth.models.readout import AdaptedReadout, adapted_from
 
@@ -29,8 +33,9 @@ AT_ONCE = 1000
 class PiLimit(Model):
     """The pi-limit with the given initial arrays.
 
-    A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1. readout_in_norm: whether the
-    readout's gradient counts for the norm that is clipped.
+    A1 (d, r); layers: GrowingLayer for l = 2..L+1; biases: b^l (r,), readout (k,), float dtype of A1. readout_in_norm:
+    whether the readout's gradient counts for the norm that is clipped. bounded: what keeps the number of rows within
+    bounds, if anything does.
     """
 
     def __init__(
@@ -40,35 +45,42 @@ class PiLimit(Model):
         biases: list[Tensor],
         factors: Factors,
         readout_in_norm: bool = True,
+        bounded: Bounded | None = None,
     ):
         super().__init__()
-        self.A1 = nn.Parameter(A1)
-        self.layers, self.factors, self.readout_in_norm, self.depth = layers, factors, readout_in_norm, len(layers)
+        self.A1, self.layers = nn.Parameter(A1), nn.ModuleList(layers)
+        self.factors, self.readout_in_norm, self.depth = factors, readout_in_norm, len(layers)
         self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
+        self.bounded = bounded
 
-    def _beta(self, l: int) -> float:
+    def beta(self, l: int) -> float:
         return self.factors.beta_readout if l == self.depth + 1 else self.factors.beta
 
     @torch.no_grad()
-    def _pass(self, x: Tensor, upto: int, keep: bool = True):
-        """The last g, and to keep for a backward pass per growing layer up to ``upto`` (unit, s, traces)."""
+    def traced(self, x: Tensor, upto: int, keep: bool = True):
+        """The last g, and to keep for a backward pass per growing layer up to ``upto`` (unit, s, trace)."""
         c, trace = self.factors, []
         g = c.alpha_1 * (x @ self.A1 + c.beta * self.b[0])
         for l, layer in enumerate(self.layers[: upto - 1], start=2):
             unit, s = unit_rows(g)
-            g, traces = layer.forward(unit, s, keep)
-            g += self._beta(l) * self.b[l - 1]
-            trace.append((unit, s, traces))
+            g, kept = layer.forward(unit, s, keep)
+            g += self.beta(l) * self.b[l - 1]
+            trace.append((unit, s, kept))
         return g, trace
 
     def _values(self, x: Tensor, upto: int) -> Tensor:
         """The last g alone, of any number of inputs (n, d)."""
-        return torch.cat([self._pass(part, upto, keep=False)[0] for part in x.split(AT_ONCE)])
+        return torch.cat([self.traced(part, upto, keep=False)[0] for part in x.split(AT_ONCE)])
+
+    @torch.no_grad()
+    def outputs(self, x: Tensor) -> Tensor:
+        """f (n, k) of inputs (n, d)."""
+        return self.factors.alpha_out * self._values(x, self.depth + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.factors.alpha_out * self._values(x.reshape(-1, x.shape[-1]), self.depth + 1)).reshape(
-            *x.shape[:-1], -1
-        )
+        """f (..., k) of inputs (..., d), differentiable by them; RuntimeError where nothing but parameters is."""
+        found = Outputs.apply(x.reshape(-1, x.shape[-1]), self.A1, self)
+        return found.reshape(*x.shape[:-1], -1)
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
@@ -83,20 +95,20 @@ class PiLimit(Model):
 
     @torch.no_grad()
     def linearized(self, x: Tensor):
-        """Outputs (b, k) and the pullback of their cotangents to a PiUpdate."""
+        """Outputs (b, k) and the pullback of their cotangents to a PiUpdate, which can be called once."""
         c = self.factors
-        g, trace = self._pass(x, self.depth + 1)
+        g, trace = self.traced(x, self.depth + 1)
 
+        @torch.no_grad()
         def pullback(cotangent: Tensor) -> PiUpdate:
             rows, biases = {}, {}
-            dg = c.alpha_out * cotangent
-            for l in range(self.depth + 1, 1, -1):
-                unit, s, traces = trace[l - 2]
-                rows[l] = (dg * s[:, None], unit)
-                biases[l] = self._beta(l) * dg.sum(0)
-                dg = self.layers[l - 2].backward(dg, unit, traces)
-            biases[1] = c.alpha_1 * c.beta * dg.sum(0)
-            return PiUpdate(x.mT @ (c.alpha_1 * dg), rows, biases, self.uncounted())
+            for l, (dg, unit, s) in self.cotangents(c.alpha_out * cotangent, trace, self.depth + 1).items():
+                if l > 1:
+                    rows[l], biases[l] = (dg * s[:, None], unit), self.beta(l) * dg.sum(0)
+                else:
+                    biases[1] = c.alpha_1 * c.beta * dg.sum(0)
+                    first = x.mT @ (c.alpha_1 * dg)
+            return PiUpdate(first, rows, biases, self.uncounted())
 
         return c.alpha_out * g, pullback
 
@@ -105,14 +117,24 @@ class PiLimit(Model):
         return () if self.readout_in_norm else (f"A{self.depth + 1}", f"b{self.depth + 1}")
 
     @torch.no_grad()
-    def cotangents(self, dg: Tensor, trace) -> dict[int, tuple[Tensor, Tensor | None, Tensor | None]]:
-        """(dg^l, unit^{l-1}, s^{l-1}) for l = L .. 1 from dg^L (b, r) and the trace of a pass up to layer L."""
+    def cotangents(self, dg: Tensor, trace, top: int) -> dict[int, tuple[Tensor, Tensor | None, Tensor | None]]:
+        """(dg^l, unit^{l-1}, s^{l-1}) for l = top .. 1 from dg^top (b, r) and the trace of a pass up to it."""
         found = {}
-        for l in range(self.depth, 1, -1):
-            unit, s, traces = trace[l - 2]
+        for l in range(top, 1, -1):
+            unit, s, kept = trace[l - 2]
             found[l] = (dg, unit, s)
-            dg = self.layers[l - 2].backward(dg, unit, traces)
+            dg = self.layers[l - 2].backward(dg, unit, kept)
         return found | {1: (dg, None, None)}
+
+    @torch.no_grad()
+    def input_cotangent(self, x: Tensor, cotangent: Tensor) -> Tensor:
+        """The cotangent of the inputs (n, d) for that of the outputs (n, k)."""
+        c, parts = self.factors, []
+        for some, at_output in zip(x.split(AT_ONCE), cotangent.split(AT_ONCE), strict=True):
+            _, trace = self.traced(some, self.depth + 1)
+            dg, _, _ = self.cotangents(c.alpha_out * at_output, trace, self.depth + 1)[1]
+            parts.append(c.alpha_1 * dg @ self.A1.mT)
+        return torch.cat(parts)
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> PiUpdate:
         return self.linearized(x.flatten(0, -2))[1](cotangent.flatten(0, -2))
@@ -136,7 +158,11 @@ class PiLimit(Model):
             multiplier = self._multiplier(l)
             if decay:
                 layer.decay(kept(multiplier))
+            if decay and self.bounded:
+                self.bounded.decayed(l - 2, kept(multiplier))
             A, B = update.rows[l]
+            if self.bounded:
+                self.bounded.before_append(l - 2, layer, B)
             layer.append(A, B, A.new_full((len(A),), -rate * multiplier) * update.factor(f"A{l}"))
         for l, b in enumerate(self.b[:last], start=1):
             b.mul_(kept(c.bias)).sub_(rate * c.bias * update.factor(f"b{l}") * update.biases[l])
@@ -154,118 +180,75 @@ class PiLimit(Model):
             return AdaptedPi(self, support, cotangent, rate, steps, which)
         if which != "readout":
             raise ConfigError(
-                "second order through the adaptation of a pi-limit is through the readout alone; take which='readout', or "
-                "first order."
+                "second order through the adaptation of a pi-limit is through the readout alone; take which='readout', "
+                "or first order."
             )
-        self._require_frozen_readout()
-        return AdaptedReadout(self, support, cotangent, rate, steps, second_order)
-
-    def _require_frozen_readout(self) -> None:
-        if self.factors.readout or any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()):
+        if self.factors.readout or not self._zero_readout():
             raise ConfigError(
-                "second order through the adaptation of a pi-limit needs a readout that is frozen at zero between episodes; "
-                "set model.readout=zero and model.readout_multiplier=0, or take first order."
+                "second order through the adaptation of a pi-limit needs a readout that is frozen at zero between "
+                "episodes; set model.readout=zero and model.readout_multiplier=0, or take first order."
             )
+        return AdaptedReadout(PiReadout(self), support, cotangent, rate, steps, second_order)
+
+    def _zero_readout(self) -> bool:
+        """Whether outputs are the readout's bias."""
+        return not any(A.any() for A, _, m in self.layers[-1].tiles() if m.any())
 
     def readout_features(self, x: Tensor) -> Tensor | None:
         """g^L, of a limit whose readout is zero but for its bias."""
-        return None if any(A.any() for A, _, m in self.layers[-1].tiles() if m.any()) else self.features(x)
+        return self.features(x) if self._zero_readout() else None
 
     def adapted_readout(
         self, support: Tensor, cotangent: Cotangent, rate: float, steps: int
     ) -> Callable[[Tensor], Tensor]:
-        return adapted_from(self, support, cotangent, rate, steps)
+        return adapted_from(PiReadout(self), support, cotangent, rate, steps)
 
-    def hidden_with_trace(self, x: Tensor):
-        return self._pass(x, self.depth)
-
-    def readout_of(self, features: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The bias: the readout is zero."""
-        bias = self.factors.alpha_out * self.factors.beta_readout * self.b[-1].detach()
-        return bias.expand(*features.shape[:-1], -1)
-
-    def readout_parameters(self) -> dict[str, Tensor]:
-        return {}
-
-    def readout_kernel(self, features: Tensor, others: Tensor) -> Tensor:
-        """alpha_out^2 s s' V(unit . unit')."""
-        tiny = torch.finfo(features.dtype).tiny
-        s, t = (g.norm(dim=-1).clamp(min=tiny) for g in (features, others))
-        cosines = torch.matmul(features / s[..., None], (others / t[..., None]).mT)
-        return self.factors.alpha_out**2 * s[..., None] * relu_v(cosines) * t[..., None, :]
-
-    @property
-    def readout_constant(self) -> float:
-        return (self.factors.alpha_out * self.factors.beta_readout) ** 2
-
-    @torch.no_grad()
-    def hidden_update(self, x: Tensor, at_features: Tensor, trace, readout, query) -> PiUpdate:
-        """As in :class:`infwidth.models.readout.Readout`."""
-        features, at_output = query
-        unit, s = unit_rows(features.flatten(0, 1))
-        rows, first = (
-            {
-                self.depth + 1: [
-                    (self.factors.alpha_out * at_output, unit.reshape(features.shape), s.reshape(features.shape[:2]))
-                ]
-            },
-            [],
-        )
-        for l, (dg, unit, s) in self.cotangents(at_features.flatten(0, 1), trace).items():
-            if l > 1:
-                rows[l] = [(dg.reshape(*x.shape[:2], -1), unit.reshape(*x.shape[:2], -1), s.reshape(x.shape[:2]))]
-            else:
-                first.append((x, dg.reshape(*x.shape[:2], -1)))
-        return self.joined_update(first, rows)
-
-    def joined_update(
-        self, first: list[tuple[Tensor, Tensor]], points: dict[int, list[tuple[Tensor, Tensor, Tensor]]]
-    ) -> PiUpdate:
-        """An update from what each layer gets: (x, dg^1) for A^1; (dg^l, unit, s) of every kind of point, joined episode by episode."""
-        c, rows, biases = self.factors, {}, {}
-        for l, kinds in points.items():
-            A = torch.cat([d * s[..., None] for d, _, s in kinds], 1).flatten(0, 1)
-            B = torch.cat([unit for _, unit, _ in kinds], 1).flatten(0, 1)
-            rows[l], biases[l] = (A, B), self._beta(l) * sum(d.sum((0, 1)) for d, _, _ in kinds)
-        biases[1] = c.alpha_1 * c.beta * sum(d.sum((0, 1)) for _, d in first)
-        A1 = c.alpha_1 * sum(x.flatten(0, 1).mT @ d.flatten(0, 1) for x, d in first)
-        return PiUpdate(A1, rows, biases, self.uncounted())
-
-    def state(self) -> dict[str, Tensor]:
-        """Dense tensors, and every block of every growing layer in use (views, not copies)."""
-        found = {"A1": self.A1.detach()} | {f"b{l}": b.detach() for l, b in enumerate(self.b, start=1)}
-        for l, layer in enumerate(self.layers, start=2):
-            for i, (A, B, m) in enumerate(layer.tiles()):
-                found |= {f"A{l}.{i}": A, f"B{l}.{i}": B, f"m{l}.{i}": m}
-        return found
+    def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> dict[str, float]:
+        """Projects the rows where they are bounded by the epoch; what is known of projections, by name."""
+        return self.bounded.end_of_epoch(self, held_out) if self.bounded else {}
 
     def snapshot(self) -> dict[str, Tensor]:
-        """Rows are appended and never moved, so that of the growing arrays only the multipliers need a copy."""
-        return {
-            name: value if name[0] in "AB" and "." in name else value.clone() for name, value in self.state().items()
-        }
+        """What training changes of what there is now: the dense parameters, and every growing layer's multipliers.
 
+        Rows are appended and never moved, so that the snapshot needs none of them; but all, if they are projected.
+        """
+        if self.bounded:
+            return super().snapshot()
+        dense = {name: p.detach().clone() for name, p in self.named_parameters()}
+        return dense | {f"layers.{i}.m": layer.multipliers() for i, layer in enumerate(self.layers)}
+
+    @torch.no_grad()
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        if self.bounded:
+            super().restore(snapshot)
+            return
+        for name, p in self.named_parameters():
+            p.copy_(snapshot[name])
+        for i, layer in enumerate(self.layers):
+            layer.go_back_to(snapshot[f"layers.{i}.m"])
+
+    @torch.no_grad()
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        try:
-            with torch.no_grad():
-                self.A1.copy_(state["A1"])
-                for l, b in enumerate(self.b, start=1):
-                    b.copy_(state[f"b{l}"])
-            for l, layer in enumerate(self.layers, start=2):
-                blocks = range(sum(k.startswith(f"A{l}.") for k in state))
-                if not blocks or state[f"A{l}.0"].shape[1] != layer.outputs:
-                    raise KeyError(f"A{l}")
-                device, before = layer.device, layer.blocks
-                layer.blocks = []
-                for i in blocks:
-                    A, B, m = (state[f"{name}{l}.{i}"] for name in ("A", "B", "m"))
-                    if (
-                        i < len(before) and A.data_ptr() == before[i].A.data_ptr()
-                    ):  # a snapshot of these very arrays: nothing is copied
-                        before[i].rows = len(A)
-                        before[i].m[: len(A)] = m
-                        layer.blocks.append(before[i])
-                    else:
-                        layer.append(A.to(device), B.to(device), m.to(device))
-        except (KeyError, RuntimeError) as e:
-            raise CheckpointError(f"the checkpoint does not fit the model: {e}.") from e
+        """Take over a state made by :meth:`state`; CheckpointError, and nothing changed, if it is of another model.
+
+        Tensors are asked for once and block by block, so that rows that are read from a file as they are asked for are
+        held once.
+        """
+        places = {f"layers.{i}.": layer for i, layer in enumerate(self.layers)}
+        dense = dict(self.named_parameters()) | dict(self.named_buffers())
+        known = set(dense).union(*(layer.names(state, prefix) for prefix, layer in places.items()))
+        if not self.bounded:  # the function of a bounded limit is in its rows; what it was bounded by is of no concern
+            known |= {name for name in state if name.startswith("bounded.")}
+        if wrong := known ^ set(state):
+            raise CheckpointError(
+                f"the checkpoint does not fit the model: {min(wrong)} is missing or of another model."
+            )
+        values = {name: state[name] for name in dense}
+        for name, p in dense.items():
+            if values[name].shape != p.shape:
+                raise CheckpointError(f"the checkpoint does not fit the model: {name} is of another shape.")
+        found = {prefix: layer.read(state, prefix) for prefix, layer in places.items()}
+        for name, p in dense.items():
+            p.copy_(values[name])
+        for prefix, layer in places.items():
+            layer.blocks = found[prefix]

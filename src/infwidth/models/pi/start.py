@@ -1,21 +1,34 @@
 """How a pi-limit starts."""
 
 import math
+from typing import Literal
 
 import torch
 
 from infwidth.models.mlp.multipliers import Factors
+from infwidth.models.pi.bounded import Bounded
 from infwidth.models.pi.growing import GrowingLayer, sphere
 from infwidth.models.pi.limit import PiLimit
 
 
 def pi_limit(
-    inputs: int, outputs: int, rank: int, depth: int, factors: Factors, readout_zero: bool, readout_in_norm: bool, generator: torch.Generator,
-    dtype: torch.dtype = torch.float32, storage: torch.dtype | None = None,
-) -> PiLimit:  # fmt: skip
-    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere, hidden A ~ N(0, 1/M_0), readout N(0, 1/M_0^2) or zero.
+    inputs: int,
+    outputs: int,
+    rank: int,
+    depth: int,
+    factors: Factors,
+    readout_zero: bool,
+    readout_in_norm: bool,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    storage: torch.dtype | None = None,
+    landmarks: Literal["epoch"] | int | None = None,
+    older: float = 1.0,
+) -> PiLimit:
+    """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere.
 
-    With rank = inputs A^1, the hidden A^l and every B^l are identities and the readout is zero.
+    Hidden A ~ N(0, 1/M_0), the readout's N(0, 1/M_0^2) or zero. With rank = inputs A^1, the hidden A^l and every B^l
+    are identities and the readout is zero. landmarks, older: as :class:`infwidth.models.pi.bounded.Bounded` takes them.
     """
     identity = rank == inputs
     if identity:
@@ -39,4 +52,5 @@ def pi_limit(
             A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
         layers.append(GrowingLayer(A, B, m, dtype, storage))
     biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
-    return PiLimit(A1, layers, biases, factors, readout_in_norm)
+    bounded = None if landmarks is None else Bounded(landmarks, older, [layer.rows for layer in layers])
+    return PiLimit(A1, layers, biases, factors, readout_in_norm, bounded)

@@ -1,11 +1,21 @@
 """The gradient of a pi-limit: dense for the first layer and the biases, rows to append for the others."""
 
-from collections.abc import Mapping
+from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor
 
 from infwidth.models.pi.growing import function_norm
 from infwidth.models.updates import Update
+
+if TYPE_CHECKING:
+    from infwidth.models.pi.limit import PiLimit
+
+Points = Sequence[tuple[Tensor, Tensor, Tensor]]
+"""What a growing layer gets from every kind of point: (dg^l, unit, s), the episode dimension first."""
 
 
 class PiUpdate(Update):
@@ -37,7 +47,19 @@ class PiUpdate(Update):
     def factor(self, name: str) -> Tensor | float:
         return self.factors.get(name, 1.0)
 
-    def scaled(self, factors: Mapping[str, Tensor]) -> "PiUpdate":
+    def scaled(self, factors: Mapping[str, Tensor]) -> PiUpdate:
         # What is left out of the norm is the frozen readout, which is not applied: it takes no factor.
         found = {name: self.factor(name) * factor for name, factor in factors.items()}
         return PiUpdate(self.first, self.rows, self.biases, self.uncounted, found)
+
+
+def joined(net: PiLimit, first: Sequence[tuple[Tensor, Tensor]], points: Mapping[int, Points]) -> PiUpdate:
+    """An update from what each layer gets, joined by episode: A^1 from (x, dg^1), growing layers from their points."""
+    c, rows, biases = net.factors, {}, {}
+    for l, kinds in points.items():
+        A = torch.cat([d * s[..., None] for d, _, s in kinds], 1).flatten(0, 1)
+        B = torch.cat([unit for _, unit, _ in kinds], 1).flatten(0, 1)
+        rows[l], biases[l] = (A, B), net.beta(l) * sum(d.sum((0, 1)) for d, _, _ in kinds)
+    biases[1] = c.alpha_1 * c.beta * sum(d.sum((0, 1)) for _, d in first)
+    A1 = c.alpha_1 * sum(x.flatten(0, 1).mT @ d.flatten(0, 1) for x, d in first)
+    return PiUpdate(A1, rows, biases, net.uncounted())

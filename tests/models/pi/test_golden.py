@@ -39,7 +39,7 @@ def test_trajectories(file):
     net = model_of(z, h)
     probe = torch.tensor(z["X_probe"])
     for t in range(h["T"]):
-        np.testing.assert_allclose(net(probe), z["probe_logits"][t], **TOLERANCE)
+        np.testing.assert_allclose(net(probe).detach(), z["probe_logits"][t], **TOLERANCE)
         x, y = torch.tensor(z[f"X_{t}"]), torch.tensor(z[f"y_{t}"]).long()
         out, pullback = net.linearized(x)
         np.testing.assert_allclose(out, z[f"logits_{t}"], **TOLERANCE)
@@ -58,7 +58,7 @@ def test_trajectories(file):
         if h["gclip"]:
             update, _ = clipped(update, h["gclip"], "parameter" if h["gclip_per_param"] else "global")
         net.apply_update(update, rate, h["wd"])
-    np.testing.assert_allclose(net(probe), z["probe_logits"][h["T"]], **TOLERANCE)
+    np.testing.assert_allclose(net(probe).detach(), z["probe_logits"][h["T"]], **TOLERANCE)
     np.testing.assert_allclose(net.A1.detach(), z["A1_final"], **TOLERANCE)
     for l, layer in enumerate(net.layers, start=2):
         A, B, m = layer.joined()
@@ -72,8 +72,15 @@ def test_trajectories(file):
 def factors_of(h):
     last_beta = h["bias_alpha"] if h["last_bias_alpha"] is None else h["last_bias_alpha"]
     return Factors(
-        h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], last_beta, h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"], h["apply_lr_mult_to_wd"],
-    )  # fmt: skip
+        h["first_layer_alpha"],
+        h["last_layer_alpha"],
+        h["bias_alpha"],
+        last_beta,
+        h["first_layer_lr_mult"],
+        h["last_layer_lr_mult"],
+        h["bias_lr_mult"],
+        h["apply_lr_mult_to_wd"],
+    )
 
 
 @pytest.mark.parametrize("file", golden_files("pilim/fin_[pm][iu]_traj_*.npz"))
@@ -133,7 +140,7 @@ def test_sampling_a_trained_limit(file):
     } | json.loads(str(z["hyper_json"]))
     limit = model_of({k.replace("_inf", "_init"): v for k, v in z.items()}, h)
     x = torch.tensor(np.concatenate([z["X_train"], z["X_test"]]))
-    np.testing.assert_allclose(limit(x), z["inf_logits"], **TOLERANCE)
+    np.testing.assert_allclose(limit(x).detach(), z["inf_logits"], **TOLERANCE)
     net = sampled(limit, h["width"], None, [torch.tensor(z[f"omega{l}"]) for l in range(1, h["L"] + 1)])
     np.testing.assert_allclose(net(x).detach(), z["fin_logits"], **TOLERANCE)
     np.testing.assert_allclose(net.features(x), z["fin_embedding"], **TOLERANCE)

@@ -20,8 +20,14 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-10}
 def model_of(z, h):
     L, t = h["L"], lambda k: torch.tensor(z[k])
     factors = Factors(
-        h["first_layer_alpha"], h["last_layer_alpha"], h["bias_alpha"], h["last_bias_alpha"], h["first_layer_lr_mult"], h["last_layer_lr_mult"], h["bias_lr_mult"],
-    )  # fmt: skip
+        h["first_layer_alpha"],
+        h["last_layer_alpha"],
+        h["bias_alpha"],
+        h["last_bias_alpha"],
+        h["first_layer_lr_mult"],
+        h["last_layer_lr_mult"],
+        h["bias_lr_mult"],
+    )
     layers = [
         GrowingLayer(t(f"A{l}_init"), t(f"B{l}_init"), t(f"Amult{l}_init"), torch.float64, block=8)
         for l in range(2, L + 2)
@@ -70,7 +76,7 @@ def test_meta_steps(file):
         if h["grad_clip"]:
             update, _ = clipped(update, h["grad_clip"], "parameter" if h["gclip_per_param"] else "global")
         net.apply_update(update, float(z[f"meta{t}_lr"]), h["wd"])
-    np.testing.assert_allclose(net(torch.tensor(z["X_probe"])), z["probe_logits_final"], **TOLERANCE)
+    np.testing.assert_allclose(net(torch.tensor(z["X_probe"])).detach(), z["probe_logits_final"], **TOLERANCE)
     np.testing.assert_allclose(net.features(torch.tensor(z["X_probe"])), z["probe_gL_final"], **TOLERANCE)
 
 

@@ -50,8 +50,11 @@ def plain(net, x, A1, biases, rows):
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("block", [3, 100])
 def test_the_backward_pass_is_autograd_of_the_forward(depth, block, monkeypatch):
-    """By A^1, by the biases, by the input of every layer; the appended rows are A's cotangents in function space, sum_i V(q_i) s_i dg_i."""
-    monkeypatch.setattr("infwidth.models.pi.growing.BLOCK", block)
+    """By A^1, by the biases, by the input of every layer; the appended rows are A's cotangents in function space.
+
+    That is, sum_i V(q_i) s_i dg_i.
+    """
+    monkeypatch.setattr("infwidth.models.pi.rows.BLOCK", block)
     net = limit(depth)
     for x, y in batches(2):
         net.apply_update(net.gradient(x, cross_entropy_cotangent(net(x), y)), 0.3, 0.01)
