@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infwidth import replaying
-from infwidth.errors import CheckpointError, ConfigError, OutputError, InfwidthError
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
 from infwidth.job import Job, keep_code, require_same_code, specified
 from infwidth.job import on as job_on
 from infwidth.models.contract import Model
