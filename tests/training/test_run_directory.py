@@ -50,13 +50,17 @@ def test_looking_whether_a_run_is_locked_does_not_keep_it_from_starting(tmp_path
         assert len(asked) == 3
 
 
-@pytest.mark.parametrize("content", ['{"status": "finished"}', "[1]", "{torn", '{"status": 3}', "folder", "another"])
+@pytest.mark.parametrize(
+    "content", ['{"status": "finished"}', "[1]", "{torn", '{"status": 3}', "folder", "another", "binary"]
+)
 def test_a_damaged_summary_is_a_sentence_and_force_repeats_the_run(tmp_path, content):
     path = folder_of(tmp_path, train.run(small(tmp_path))) / "summary.json"
     kept = path.read_text()
     path.unlink()
     if content == "folder":
         path.mkdir()
+    elif content == "binary":
+        path.write_bytes(b"\xff[]")
     elif content == "another":
         path.write_text(kept.replace(path.parent.name, "0123456789ab"))
     else:

@@ -6,11 +6,12 @@ name and renamed; the one before it is kept. A refused file is set aside, so tha
 it.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run
     require_room(path.parent, size_of(tensors))
     about = json.dumps(plain({"format": FORMAT, "run": run, "info": info}), allow_nan=False)
     metadata = {"infwidth": about, "checksum": _checksum(tensors, about)}
-    try:
+    with _writing(path):
         write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
-    except (OSError, SafetensorError) as e:
-        raise CheckpointError(
-            f"the checkpoint {path} could not be written ({e}); make room on the disk and run the same command again."
-        ) from e
 
 
 def load(path: Path, run: str | None = None) -> Checkpoint:
@@ -124,7 +121,8 @@ def load(path: Path, run: str | None = None) -> Checkpoint:
 def rotate_and_save(folder: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any], run: str) -> None:
     """Save as the last checkpoint of a folder and keep the one before it."""
     if (folder / LAST).exists():
-        os.replace(folder / LAST, folder / PREVIOUS)
+        with _writing(folder / PREVIOUS):
+            os.replace(folder / LAST, folder / PREVIOUS)
     save(folder / LAST, tensors, info, run)
 
 
@@ -133,5 +131,17 @@ def set_aside(path: Path) -> Path:
     number = 1
     while (aside := path.with_name(REFUSED.format(number))).exists():
         number += 1
-    os.replace(path, aside)
+    with _writing(aside):
+        os.replace(path, aside)
     return aside
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as e:
+        raise CheckpointError(
+            f"the checkpoint {path} could not be written ({e}); make room, or make its folder writable, and run the "
+            "same command again."
+        ) from e

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+DECIDES_NUMBERS = False
+
 TEMPORARY = re.compile(r"\.\d+\..+")
 """The name of a file that a process is writing: its number, then what the file will be called."""
 

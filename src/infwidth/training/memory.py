@@ -8,6 +8,8 @@ import torch
 
 from infwidth.errors import ConfigError
 
+DECIDES_NUMBERS = False
+
 SIGNS = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 """What PyTorch says on a CPU, in an error of no type of its own."""
 

@@ -24,6 +24,8 @@ from infwidth.config import load
 from infwidth.errors import ConfigError
 from infwidth.training.run_directory import RunDirectory
 
+DECIDES_NUMBERS = False
+
 PROVENANCE = "provenance.json"
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "hydra-core", "wandb", "learn2learn")

@@ -19,6 +19,8 @@ from infwidth.errors import OutputError
 from infwidth.training.checkpoints import LAST, PREVIOUS
 from infwidth.training.files import plain, remove_left_over, write_json, write_whole
 
+DECIDES_NUMBERS = False
+
 CONFIG, METRICS, SUMMARY, FEATURES = "config.yaml", "metrics.jsonl", "summary.json", "features.npz"
 EVIDENCE_ARRAYS, EVIDENCE_TABLES = "evidence.npz", "evidence.json"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
@@ -118,8 +120,9 @@ class RunDirectory:
 
     def forget_progress(self) -> None:
         """Remove the checkpoints that only a resume needs."""
-        for name in (LAST, PREVIOUS):
-            (self.checkpoints / name).unlink(missing_ok=True)
+        with self._writing():
+            for name in (LAST, PREVIOUS):
+                (self.checkpoints / name).unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
         with self._writing():
@@ -146,7 +149,7 @@ class RunDirectory:
         try:
             content = (self.path / METRICS).read_bytes()[: mark["size"]]
             return {"size": len(content), "crc": zlib.crc32(content)} == mark
-        except (FileNotFoundError, TypeError, KeyError):
+        except (OSError, TypeError, KeyError):
             return False
 
     def truncate_metrics(self, size: int) -> None:

@@ -6,6 +6,8 @@ import threading
 
 from tqdm import tqdm
 
+DECIDES_NUMBERS = False
+
 
 class Interrupted(Exception):
     """The run was asked to stop; its message says what is kept."""
