@@ -2,19 +2,19 @@
 
     python benchmarks/kernels.py [--images 10000] [--rounds 5] [--peer PYTHON] [--json FILE]
 
-Our matrices compute one triangle; the product is the full one. Depth 2, 3072 inputs, float32. neural-tangents needs an old jax, so it
-lives in an environment of its own, whose interpreter is PYTHON; it and ours take turns on its (smaller) number of images:
+Our matrices compute one triangle; the product is the full one. Depth 2, 3072 inputs, float32. neural-tangents needs an
+old jax, so it lives in an environment of its own, whose interpreter is PYTHON; it and ours take turns on its (smaller)
+number of images:
 
     python -m venv peer && peer/bin/pip install "jax<0.5" "jaxlib<0.5" neural-tangents
 """
 
 import json
 import statistics
-import subprocess
 import time
 
 import torch
-from common import heading, options, written
+from common import carried_out, heading, options, output_of, positive, written
 
 from infwidth import ridge
 from infwidth.models.kernel import DeepKernel
@@ -33,7 +33,8 @@ import json, sys, time
 import jax, numpy as np
 from neural_tangents import stax
 n, rounds = int(sys.argv[1]), int(sys.argv[2])
-_, _, kernel = stax.serial(stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(1, 1.0, None))
+hidden = stax.Dense(64, 1.0, None), stax.Relu()
+_, _, kernel = stax.serial(*hidden, *hidden, stax.Dense(1, 1.0, None))
 kernel = jax.jit(kernel, static_argnames="get")
 x = np.random.default_rng(0).standard_normal((n, 3072)).astype(np.float32)
 found = {}
@@ -62,11 +63,28 @@ def timed(work):
     return time.perf_counter() - begin
 
 
+def beside_neural_tangents(x, interpreter, rounds):
+    """Seconds of both on the same number of images."""
+    command = [interpreter, "-c", PEER, str(len(x)), str(rounds)]
+    theirs, found = json.loads(output_of(command, f"neural-tangents of --peer {interpreter}")), {}
+    for name, get in (("NNGP", "nngp"), ("NTK", "ntk")):
+        matrix_of(KERNELS[name], x)
+        ours = statistics.median(timed(lambda name=name: matrix_of(KERNELS[name], x)) for _ in range(rounds))
+        found[name] = {"images": len(x), "ours_seconds": ours, "seconds": theirs[get]}
+        print(
+            f"{name:>17} on {len(x)} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: "
+            f"{theirs[get] / ours:.1f} times"
+        )
+    return found
+
+
 def main():
     parser = options(__doc__, rounds=5)
-    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--images", type=positive, default=10_000)
     parser.add_argument("--peer", help="the interpreter of an environment with neural-tangents")
     arguments = parser.parse_args()
+    if arguments.peer:
+        output_of([arguments.peer, "-c", "import neural_tangents"], f"neural-tangents of --peer {arguments.peer}")
     found = {**heading(arguments.rounds), "images": arguments.images}
     x = torch.randn(arguments.images, INPUTS, generator=stream("benchmark"))
     works = {"X X^T": lambda: x @ x.mT} | {name: (lambda k=k: matrix_of(k, x)) for name, k in KERNELS.items()}
@@ -81,27 +99,9 @@ def main():
         found[name] = {"seconds": statistics.median(series), "ratio": ratio}
         print(f"{name:>17}: {statistics.median(series):.2f} s, {ratio:.2f} times the product X X^T")
     if arguments.peer:
-        small = x[:PEER_IMAGES]
-        theirs = json.loads(
-            subprocess.run(
-                [arguments.peer, "-c", PEER, str(PEER_IMAGES), str(arguments.rounds)],
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-        )
-        found["neural_tangents"] = {}
-        for name, get in (("NNGP", "nngp"), ("NTK", "ntk")):
-            matrix_of(KERNELS[name], small)
-            ours = statistics.median(
-                timed(lambda name=name: matrix_of(KERNELS[name], small)) for _ in range(arguments.rounds)
-            )
-            found["neural_tangents"][name] = {"images": PEER_IMAGES, "ours_seconds": ours, "seconds": theirs[get]}
-            print(
-                f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times"
-            )
+        found["neural_tangents"] = beside_neural_tangents(x[:PEER_IMAGES], arguments.peer, arguments.rounds)
     written(found, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    carried_out(main)

@@ -12,7 +12,7 @@ import statistics
 import time
 
 import torch
-from common import heading, options, written
+from common import carried_out, heading, options, positive, require_peer, written
 
 from infwidth.models import linear
 from infwidth.parametrization import named
@@ -135,7 +135,7 @@ def meta_batches(pool, widths, number):
 
 
 def sampling(pool, number):
-    """Seconds per meta-batch of 32 episodes: indices and images, ours and learn2learn's TaskDataset; and our indices alone."""
+    """Seconds per meta-batch of 32 episodes: indices and images, ours and learn2learn's; and our indices alone."""
     dataset = task_dataset(pool, SHAPE, torch.float32)
     preloaded = task_dataset(Pool(pool.pixels.float() / 255, pool.name), SHAPE, torch.float32)
     generator = stream("sampling")
@@ -158,8 +158,9 @@ def sampling(pool, number):
 
 def main():
     parser = options(__doc__, rounds=7)
-    parser.add_argument("--widths", type=int, nargs="+", default=[32, 128, 512, 2048, 8192])
+    parser.add_argument("--widths", type=positive, nargs="+", default=[32, 128, 512, 2048, 8192])
     arguments = parser.parse_args()
+    require_peer("learn2learn", "learn2learn")
     pool = Pool((torch.rand(4112, 20, D, generator=stream("pool")) < 0.15).to(torch.uint8) * 255, "train")
     found = heading(arguments.rounds)
     print("meta-batch of 32 episodes, first order, float32 (milliseconds)")
@@ -171,17 +172,19 @@ def main():
         if "learn2learn" in times:
             line += f", learn2learn/ours {times['learn2learn'] / best:.1f}"
         if "width 789" in times:
-            line += f", with the change of basis/width 789 {best / times['width 789']:.2f}, without/with {times['ours'] / best:.1f}"
+            line += f", with the change of basis/width 789 {best / times['width 789']:.2f}"
+            line += f", without/with {times['ours'] / best:.1f}"
         print(line + f" | {EPISODES / best:.0f} episodes/s")
     print("\nsampling, a meta-batch of 32 episodes (milliseconds)")
     found["sampling_seconds"] = times = sampling(pool, arguments.rounds)
     fastest = min(t for name, t in times.items() if name.startswith("learn2learn"))
     print("  " + ", ".join(f"{name} {1e3 * t:.3f}" for name, t in times.items()))
     print(
-        f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with images, {EPISODES / times['ours, indices only']:.0f} as indices"
+        f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with "
+        f"images, {EPISODES / times['ours, indices only']:.0f} as indices"
     )
     written(found, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    carried_out(main)

@@ -1,16 +1,16 @@
-"""A meta-step of the pi-limit beside an ordinary training step on as many examples, and beside itself episode by episode.
+"""A meta-step of the pi-limit beside an ordinary step on as many examples, and beside itself episode by episode.
 
     python benchmarks/maml_pi.py [--rows 20000] [--rounds 9] [--json FILE]
 
-Eight episodes (5-way 1-shot), r 400, depth 2, float32, M rows in every growing layer; the readout alone adapts, second order. All take
-turns; medians over rounds.
+Eight episodes (5-way 1-shot), r 400, depth 2, float32, M rows in every growing layer; the readout alone adapts, second
+order. All take turns; medians over rounds.
 """
 
 import statistics
 import time
 
 import torch
-from common import heading, options, written
+from common import carried_out, heading, options, positive, written
 from pi_limit import RANK, limit_of
 
 from infwidth.models.mlp import Factors
@@ -49,7 +49,7 @@ def meta_update(net, xs, ys, xq, yq):
 
 def main():
     parser = options(__doc__, rounds=9)
-    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--rows", type=positive, default=20_000)
     arguments = parser.parse_args()
     g = stream("episodes")
     xs, xq = (torch.rand(EPISODES, WAYS, INPUTS, generator=g) for _ in range(2))
@@ -92,11 +92,13 @@ def main():
     }
     found = {**heading(arguments.rounds), "rows": arguments.rows, "seconds": median, "over_meta_step": ratios}
     print(
-        f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: {1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
-        f"({1e3 * median['ordinary_step']:.1f} ms); episode by episode {1e3 * median['episode_by_episode']:.1f} ms, {ratios['episode_by_episode']:.1f} times as long"
+        f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: "
+        f"{1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
+        f"({1e3 * median['ordinary_step']:.1f} ms); episode by episode {1e3 * median['episode_by_episode']:.1f} ms, "
+        f"{ratios['episode_by_episode']:.1f} times as long"
     )
     written(found, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    carried_out(main)

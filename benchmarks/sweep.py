@@ -1,16 +1,19 @@
-"""A sweep of 24 small runs with joblib's two workers against the same jobs one after another, one thread each, start-up included.
+"""A sweep of 24 small runs with joblib's two workers against the same jobs one after another, one thread each.
+
+Start-up is included.
 
 python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=maml_widths scale=demo)
 """
 
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-from common import heading, options, written
+from common import carried_out, heading, options, output_of, written
+
+from infwidth.errors import ConfigError
 
 DEFAULT = ["sweep=maml_widths", "scale=demo", "logger=none", "trainer.progress=false"]
 LAUNCHERS = {
@@ -24,12 +27,12 @@ def seconds_of(overrides: list[str]) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
         command = [sys.executable, "-m", "infwidth.train", *overrides, f"paths.results={folder}"]
-        done = subprocess.run(
-            command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-        return time.monotonic() - started, next(line for line in done.stdout.splitlines() if " jobs; " in line).split(
-            ": ", 1
-        )[1]
+        said = output_of(command, "the sweep", env={**os.environ, "OMP_NUM_THREADS": "1"})
+        took = time.monotonic() - started
+    outcome = next((line for line in said.splitlines() if " jobs; " in line), None)
+    if outcome is None:
+        raise ConfigError(f"{' '.join(overrides)} is no sweep; give sweep=NAME.")
+    return took, outcome.split(": ", 1)[1]
 
 
 def main():
@@ -52,4 +55,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    carried_out(main)

@@ -158,8 +158,8 @@ class PiLimit(Model):
             multiplier = self._multiplier(l)
             if decay:
                 layer.decay(kept(multiplier))
-            if decay and self.bounded:
-                self.bounded.decayed(l - 2, kept(multiplier))
+                if self.bounded:
+                    self.bounded.decayed(l - 2, kept(multiplier))
             A, B = update.rows[l]
             if self.bounded:
                 self.bounded.before_append(l - 2, layer, B)
