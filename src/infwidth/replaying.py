@@ -46,7 +46,7 @@ def where() -> dict[str, Any]:
 
 
 def first_losses(job: Job) -> list[float]:
-    """The losses of the run's own first steps; none of a run without training."""
+    """The losses of the first steps of the run's own first epoch; none of a run without training."""
     if not job.length.last:
         return []
     losses: dict[int, float] = {}

@@ -77,7 +77,7 @@ def disagreement(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[s
     for name, value in before["metrics"].items():
         points = POINTS if "accuracy" in name or name.startswith("test/section") else 0.0
         if not _close(value, after["metrics"][name], OF_TWIN, points):
-            return None, f"the twin's {name} was {value:g} and is {after['metrics'][name]:g}"
+            return None, f"the twin's {name} was {value} and is {after['metrics'][name]}"
     return "close", ""
 
 
