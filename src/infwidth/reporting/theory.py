@@ -15,6 +15,7 @@ from infwidth.reporting.table import MARK
 from infwidth.reporting.theory_figures import slopes
 from infwidth.runs.spec import SCALES
 from infwidth.runs.store import Record
+from infwidth.theory.coordinate_check import draws
 from infwidth.theory.experiment import TheoryRecipe
 
 TOLERANCE = 0.05
@@ -89,9 +90,11 @@ def _coordinate_check(checks: pd.DataFrame) -> list[str]:
     """How many exponents agree, and each that does not."""
     stable = checks[checks.regime != "unstable"]
     agree = agreeing(stable)
+    one = agree.groupby(draws(checks)[stable.index]).first()
     notes = [
         f"Coordinate check: {agree.sum()} of {len(stable)} exponents of stable parametrizations are measured within "
-        f"{TOLERANCE} of the predicted ones or hold them in their 95 % intervals."
+        f"{TOLERANCE} of the predicted ones or hold them in their 95 % intervals. {len(one)} of them are distinct "
+        f"measurements, of which {one.sum()} agree; the others are the same draws times a power of the width."
     ]
     for line in stable[~agree].itertuples():
         layer = "" if pd.isna(line.layer) else f" of layer {line.layer:.0f}"
