@@ -2,8 +2,9 @@
 
     python benchmarks/kernels.py [--images 10000] [--rounds 5] [--peer PYTHON] [--json FILE]
 
-Our matrices compute one triangle; the product is the full one. Depth 2, 3072 inputs, float32. neural-tangents needs an old jax, so it
-lives in an environment of its own, whose interpreter is PYTHON; it and ours take turns on its (smaller) number of images:
+Our matrices compute one triangle; the product is the full one. Depth 2, 3072 inputs, float32.
+neural-tangents needs an old jax, so it lives in an environment of its own, whose interpreter is PYTHON;
+it and ours take turns on its (smaller) number of images:
 
     python -m venv peer && peer/bin/pip install "jax<0.5" "jaxlib<0.5" neural-tangents
 """
@@ -33,7 +34,9 @@ import json, sys, time
 import jax, numpy as np
 from neural_tangents import stax
 n, rounds = int(sys.argv[1]), int(sys.argv[2])
-_, _, kernel = stax.serial(stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(1, 1.0, None))
+_, _, kernel = stax.serial(
+    stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(64, 1.0, None), stax.Relu(), stax.Dense(1, 1.0, None)
+)
 kernel = jax.jit(kernel, static_argnames="get")
 x = np.random.default_rng(0).standard_normal((n, 3072)).astype(np.float32)
 found = {}
@@ -98,7 +101,8 @@ def main():
             )
             found["neural_tangents"][name] = {"images": PEER_IMAGES, "ours_seconds": ours, "seconds": theirs[get]}
             print(
-                f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times"
+                f"{name:>17} on {PEER_IMAGES} images: {ours:.3f} s, "
+                f"neural-tangents {theirs[get]:.3f} s: {theirs[get] / ours:.1f} times"
             )
     written(found, arguments.json)
 

@@ -135,7 +135,10 @@ def meta_batches(pool, widths, number):
 
 
 def sampling(pool, number):
-    """Seconds per meta-batch of 32 episodes: indices and images, ours and learn2learn's TaskDataset; and our indices alone."""
+    """Seconds per meta-batch of 32 episodes.
+
+    Indices and images, ours and learn2learn's TaskDataset; and our indices alone.
+    """
     dataset = task_dataset(pool, SHAPE, torch.float32)
     preloaded = task_dataset(Pool(pool.pixels.float() / 255, pool.name), SHAPE, torch.float32)
     generator = stream("sampling")
@@ -171,14 +174,19 @@ def main():
         if "learn2learn" in times:
             line += f", learn2learn/ours {times['learn2learn'] / best:.1f}"
         if "width 789" in times:
-            line += f", with the change of basis/width 789 {best / times['width 789']:.2f}, without/with {times['ours'] / best:.1f}"
+            line += (
+                f", with the change of basis/width 789 {best / times['width 789']:.2f}, "
+                f"without/with {times['ours'] / best:.1f}"
+            )
         print(line + f" | {EPISODES / best:.0f} episodes/s")
     print("\nsampling, a meta-batch of 32 episodes (milliseconds)")
     found["sampling_seconds"] = times = sampling(pool, arguments.rounds)
     fastest = min(t for name, t in times.items() if name.startswith("learn2learn"))
     print("  " + ", ".join(f"{name} {1e3 * t:.3f}" for name, t in times.items()))
     print(
-        f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; {EPISODES / times['ours']:.0f} episodes/s with images, {EPISODES / times['ours, indices only']:.0f} as indices"
+        f"  learn2learn's fastest/ours {fastest / times['ours']:.1f}; "
+        f"{EPISODES / times['ours']:.0f} episodes/s with images, "
+        f"{EPISODES / times['ours, indices only']:.0f} as indices"
     )
     written(found, arguments.json)
 

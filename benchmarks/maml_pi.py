@@ -1,9 +1,11 @@
-"""A meta-step of the pi-limit beside an ordinary training step on as many examples, and beside itself episode by episode.
+"""A meta-step of the pi-limit beside an ordinary training step on as many examples.
+
+The meta-step is measured beside itself episode by episode, too.
 
     python benchmarks/maml_pi.py [--rows 20000] [--rounds 9] [--json FILE]
 
-Eight episodes (5-way 1-shot), r 400, depth 2, float32, M rows in every growing layer; the readout alone adapts, second order. All take
-turns; medians over rounds.
+Eight episodes (5-way 1-shot), r 400, depth 2, float32, M rows in every growing layer; the readout alone adapts,
+second order. All take turns; medians over rounds.
 """
 
 import statistics
@@ -92,8 +94,11 @@ def main():
     }
     found = {**heading(arguments.rounds), "rows": arguments.rows, "seconds": median, "over_meta_step": ratios}
     print(
-        f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: {1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
-        f"({1e3 * median['ordinary_step']:.1f} ms); episode by episode {1e3 * median['episode_by_episode']:.1f} ms, {ratios['episode_by_episode']:.1f} times as long"
+        f"M = {arguments.rows}: a meta-step of {EPISODES} episodes {1e3 * median['meta_step']:.1f} ms: "
+        f"{1 / ratios['ordinary_step']:.2f} times an ordinary step on its {len(x)} examples "
+        f"({1e3 * median['ordinary_step']:.1f} ms); "
+        f"episode by episode {1e3 * median['episode_by_episode']:.1f} ms, "
+        f"{ratios['episode_by_episode']:.1f} times as long"
     )
     written(found, arguments.json)
 

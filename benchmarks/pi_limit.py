@@ -2,9 +2,10 @@
 
     python benchmarks/pi_limit.py [--rows 12500 25000 50000] [--rounds 7] [--json FILE]
 
-A step is forward, backward, clipping and appending, at M rows in every growing layer (r 400, depth 2, 10 classes). The unit is one
-product of (b, r) and (r, M) in float32, the mean over the step's arrays, the faster of two layouts; a step needs six. Both take turns, medians over rounds are
-reported. Each case runs in a process of its own, whose peak memory is its own.
+A step is forward, backward, clipping and appending, at M rows in every growing layer (r 400, depth 2, 10 classes).
+The unit is one product of (b, r) and (r, M) in float32, the mean over the step's arrays, the faster of two layouts;
+a step needs six. Both take turns, medians over rounds are reported.
+Each case runs in a process of its own, whose peak memory is its own.
 
     python benchmarks/pi_limit.py --storage-error
 
@@ -107,10 +108,16 @@ def case(rows, batch, storage, rounds):
     read = 2 * sum(t.numel() * t.element_size() for layer in net.layers for A, B, _ in layer.tiles() for t in (A, B))
     seconds, unit = statistics.median(times["step"]), statistics.median(times["unit"])
     return {
-        "rows": rows, "batch": batch, "storage": storage, "step_seconds": seconds, "unit_seconds": unit,
+        "rows": rows,
+        "batch": batch,
+        "storage": storage,
+        "step_seconds": seconds,
+        "unit_seconds": unit,
         "units": statistics.median(s / u for s, u in zip(times["step"], times["unit"], strict=True)),
-        "array_bytes": arrays, "peak_over_arrays": (peak - before) / arrays, "gigabytes_per_second": read / seconds / 1e9,
-    }  # fmt: skip
+        "array_bytes": arrays,
+        "peak_over_arrays": (peak - before) / arrays,
+        "gigabytes_per_second": read / seconds / 1e9,
+    }
 
 
 def storage_error(epochs):
@@ -161,7 +168,9 @@ def main():
         found["storage_error"] = storage_error(20)
         for f in found["storage_error"]:
             print(
-                f"{f['storage']:>8}, {f['rows']} rows: accuracy {f['accuracy']:.2f} %, outputs off by {100 * f['relative_error']:.2f} %, {f['same_predictions']:.1f} % of predictions the same"
+                f"{f['storage']:>8}, {f['rows']} rows: accuracy {f['accuracy']:.2f} %, "
+                f"outputs off by {100 * f['relative_error']:.2f} %, "
+                f"{f['same_predictions']:.1f} % of predictions the same"
             )
     else:
         found["steps"] = []
@@ -181,8 +190,10 @@ def main():
                     f = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                     found["steps"].append(f)
                     print(
-                        f"M {rows:>6}, batch {batch:>2}, {storage:>8}: a step {1e3 * f['step_seconds']:6.1f} ms = {f['units']:.1f} units of {1e3 * f['unit_seconds']:.2f} ms, "
-                        f"arrays read at {f['gigabytes_per_second']:.0f} GB/s, peak memory {f['peak_over_arrays']:.2f} times the arrays' {f['array_bytes'] / 1e6:.0f} MB",
+                        f"M {rows:>6}, batch {batch:>2}, {storage:>8}: a step {1e3 * f['step_seconds']:6.1f} ms = "
+                        f"{f['units']:.1f} units of {1e3 * f['unit_seconds']:.2f} ms, "
+                        f"arrays read at {f['gigabytes_per_second']:.0f} GB/s, "
+                        f"peak memory {f['peak_over_arrays']:.2f} times the arrays' {f['array_bytes'] / 1e6:.0f} MB",
                         flush=True,
                     )
     written(found, arguments.json)

@@ -1,4 +1,6 @@
-"""A sweep of 24 small runs with joblib's two workers against the same jobs one after another, one thread each, start-up included.
+"""A sweep of 24 small runs with joblib's two workers against the same jobs one after another.
+
+One thread each, start-up included.
 
 python benchmarks/sweep.py [--rounds 1] [--json FILE] [override ...]      (by default sweep=maml_widths scale=demo)
 """

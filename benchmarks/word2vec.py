@@ -1,9 +1,12 @@
-"""Word2Vec: training examples per CPU-second, the cost of a minibatch beside its bare products, and gensim in the same run.
+"""Word2Vec: training examples per CPU-second, and the cost of a minibatch beside its bare products.
 
-    python benchmarks/word2vec.py [--rounds 5] [--json FILE]      (needs simple8 and the questions: DATA_MIRROR=folder)
+gensim is measured in the same run.
 
-Implementations take turns, round by round, so that a change of the machine's speed meets all of them; medians over rounds
-are reported. gensim does not divide a position's gradient by its number of context words: it is a peer in speed only.
+    python benchmarks/word2vec.py [--rounds 5] [--json FILE]    (needs simple8 and the questions: DATA_MIRROR=folder)
+
+Implementations take turns, round by round, so that a change of the machine's speed meets all of them;
+medians over rounds are reported.
+gensim does not divide a position's gradient by its number of context words: it is a peer in speed only.
 """
 
 import dataclasses
@@ -26,9 +29,17 @@ from infwidth.tasks.word2vec.analogies import accuracies, answers
 
 RATE, DECAY = 0.05, 0.001
 TASK = {
-    "name": "word2vec", "window": 8, "negatives": 25, "shared_negatives": 288, "subsample": 1e-4, "power": 0.75, "sentence": 1000, "words_per_step": 1000,
-    "most_summed": 0.125, "probe_section": "city-in-state",
-}  # fmt: skip
+    "name": "word2vec",
+    "window": 8,
+    "negatives": 25,
+    "shared_negatives": 288,
+    "subsample": 1e-4,
+    "power": 0.75,
+    "sentence": 1000,
+    "words_per_step": 1000,
+    "most_summed": 0.125,
+    "probe_section": "city-in-state",
+}
 SMALL = {"words_per_step": 400, "shared_negatives": 128}
 """For the small vocabulary, where the mu-limit's minibatches then fit the caches."""
 
@@ -70,7 +81,10 @@ def whole_step(task, net, batches):
 
 @torch.no_grad()
 def bare_step(net, batches):
-    """The same minibatch's row gathers, matrix products and row scatters alone, the sparse products with the means included."""
+    """The same minibatch's row gathers, matrix products and row scatters alone.
+
+    The sparse products with the means are included.
+    """
     columns, V = net.U.detach().mT, net.V.detach()
 
     def step():
@@ -104,7 +118,10 @@ def timed(step):
 
 
 def minibatches(task, widths, rounds):
-    """Medians over rounds for every width, None being the mu-limit: examples per CPU-second, and the step beside its bare products."""
+    """Medians over rounds for every width, None being the mu-limit.
+
+    Examples per CPU-second, and the step beside its bare products.
+    """
     found = {}
     prepared = [b for b, _ in zip(endless(task), range(STEPS), strict=False)]
     for width in widths:
@@ -123,7 +140,10 @@ def minibatches(task, widths, rounds):
 
 
 def beside_gensim(task, width, words, rounds):
-    """Running words a second at a finite width on the full vocabulary: ours, and gensim with two workers on the same words."""
+    """Running words a second at a finite width on the full vocabulary.
+
+    Ours, and gensim with two workers on the same words.
+    """
     from gensim.models import Word2Vec
 
     names, tokens = task.corpus.words, task.corpus.tokens[:words].tolist()
@@ -186,9 +206,14 @@ def analogies(task, net):
     }
     accuracy = accuracies(correct, task.corpus.sections[task.covered], task.corpus.section_names)["accuracy"]
     return {
-        "questions": len(questions), "ours_seconds": ours, "gensim_seconds": theirs, "accuracy": accuracy, "ours_correct": sum(own.values()),
-        "gensim_correct": by_section["Total accuracy"], "same_in_every_section": all(own[n] == by_section[n] for n in own),
-    }  # fmt: skip
+        "questions": len(questions),
+        "ours_seconds": ours,
+        "gensim_seconds": theirs,
+        "accuracy": accuracy,
+        "ours_correct": sum(own.values()),
+        "gensim_correct": by_section["Total accuracy"],
+        "same_in_every_section": all(own[n] == by_section[n] for n in own),
+    }
 
 
 def main():
@@ -198,23 +223,30 @@ def main():
     found = heading(arguments.rounds)
     small = task_on(40, 10_000_000, **SMALL)
     print(
-        f"minibatches on the first 10 MB of simple8, {small.inputs} words of vocabulary, {SMALL['words_per_step']} running words and {SMALL['shared_negatives']} shared negatives a minibatch, float32"
+        f"minibatches on the first 10 MB of simple8, {small.inputs} words of vocabulary, "
+        f"{SMALL['words_per_step']} running words and "
+        f"{SMALL['shared_negatives']} shared negatives a minibatch, float32"
     )
     found["minibatches"] = minibatches(small, [64, 256, 1024, None], arguments.rounds)
     for width, f in found["minibatches"].items():
         print(
-            f"  width {width:>4}: {f['examples_per_cpu_second']:7.0f} examples per CPU-second; a minibatch of {f['examples']:.0f} {f['milliseconds']:.2f} ms, "
+            f"  width {width:>4}: {f['examples_per_cpu_second']:7.0f} examples per CPU-second; "
+            f"a minibatch of {f['examples']:.0f} {f['milliseconds']:.2f} ms, "
             f"its products, gathers and scatters alone {f['bare_milliseconds']:.2f} ms: {f['ratio']:.2f} times"
         )
     full = task_on(5)
     found["words_per_second"], net = beside_gensim(full, 256, arguments.words, arguments.rounds)
     rates = found["words_per_second"]
     print(
-        f"\nwidth 256, {full.inputs} words of vocabulary, {TASK['words_per_step']} running words and {TASK['shared_negatives']} shared negatives a minibatch: {rates['ours']:.0f} running words a second, gensim with 2 workers {rates['gensim']:.0f}: {rates['ours'] / rates['gensim']:.2f} times"
+        f"\nwidth 256, {full.inputs} words of vocabulary, "
+        f"{TASK['words_per_step']} running words and {TASK['shared_negatives']} shared negatives a minibatch: "
+        f"{rates['ours']:.0f} running words a second, gensim with 2 workers {rates['gensim']:.0f}: "
+        f"{rates['ours'] / rates['gensim']:.2f} times"
     )
     found["analogies"] = a = analogies(full, net)
     print(
-        f"\n{a['questions']} analogies over {full.inputs} words, width 256: {a['ours_seconds']:.2f} s, gensim {a['gensim_seconds']:.1f} s: "
+        f"\n{a['questions']} analogies over {full.inputs} words, width 256: {a['ours_seconds']:.2f} s, "
+        f"gensim {a['gensim_seconds']:.1f} s: "
         f"{a['gensim_seconds'] / a['ours_seconds']:.0f} times; correct {a['ours_correct']} and {a['gensim_correct']}, "
         f"{'the same' if a['same_in_every_section'] else 'not the same'} in every section"
     )

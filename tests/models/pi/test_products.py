@@ -18,7 +18,10 @@ def layer(storage, dtype=torch.float32, n=1200):
 @pytest.mark.parametrize("batch", [3, 40])
 @pytest.mark.parametrize("storage, tolerance", [(torch.bfloat16, 1e-2), (torch.float16, 2e-3)])
 def test_rows_are_widened_where_their_type_is_slow(batch, storage, tolerance, monkeypatch):
-    """A few rows at a time, so that nothing of an array's length is held in the wide type; and nothing else is rounded."""
+    """A few rows at a time, so that nothing of an array's length is held in the wide type.
+
+    And nothing else is rounded.
+    """
     narrow, wide = layer(storage), layer(None)
     wide.blocks = [block.moved(torch.device("cpu"), torch.float32, torch.float32) for block in narrow.blocks]
     g, cotangent = (torch.randn(batch, n, generator=torch.Generator().manual_seed(n)) for n in (R, K))
