@@ -64,7 +64,10 @@ def test_the_whole_corpus_is_prepared_in_under_a_minute(tmp_path):
 
 @needs_simple8
 def test_word_vectors_get_better_with_width_on_a_real_corpus(tmp_path):
-    """An independent run of the authors' algorithm gave 13.4, 17.5 and 21.7 in this setting, standard error 1; the NTK limit 0."""
+    """An independent run of the authors' algorithm gave 13.4, 17.5 and 21.7 in this setting.
+
+    Standard error 1; the NTK limit gave 0.
+    """
     found = {}
     for row in ("width_64", "width_256", "mu_limit", "ntk_limit"):
         options = [

@@ -89,7 +89,10 @@ def test_a_clone_without_the_runs_rebuilds_the_report(reproduced, tmp_path):
 
 
 def test_wandb_runs_hold_what_the_plain_files_hold(reproduced):
-    """An offline run read back: its history is metrics.jsonl, its summary the run's, its config the resolved one with commit and data."""
+    """An offline run read back.
+
+    Its history is metrics.jsonl, its summary the run's, its config the resolved one with commit and data.
+    """
     folder, _, _ = reproduced
     runs = sorted((folder / "runs/maml_varied").glob("*/summary.json"))
     assert len(runs) == 8

@@ -25,7 +25,10 @@ MODULES = ("infwidth.theory.experiment",)
 
 
 def carry_out(recipe: TheoryRecipe, scale: str, folder: Path, force: bool) -> None:
-    """Each measurement of a scale into a folder of its own under ``folder``; one that is there is skipped unless ``force``."""
+    """Each measurement of a scale into a folder of its own under ``folder``.
+
+    One that is there is skipped unless ``force``.
+    """
     wanted = parts(recipe, scale)
     for number, part in enumerate(wanted, start=1):
         directory = RunDirectory(folder / f"{part.name}-{run_id(part.deciding)}")

@@ -1,7 +1,8 @@
 """Do marked rows still come out? `make replay` or `python -m infwidth.replay name=maml`.
 
-For each run whose code has changed since, what :mod:`infwidth.runs.replay` describes is computed again with today's code. Where it
-agrees, today's fingerprint is recorded beside the run's own; where it does not, the row stays marked, and where it differs is said.
+For each run whose code has changed since, what :mod:`infwidth.runs.replay` describes is computed again with
+today's code. Where it agrees, today's fingerprint is recorded beside the run's own; where it does not, the row stays
+marked, and where it differs is said.
 """
 
 import os
@@ -51,7 +52,10 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of a replay: the grade of agreement, 'NOT the same' or 'not replayed', and why; the record as it is to be kept."""
+    """What became of a replay.
+
+    grade: of agreement, 'NOT the same' or 'not replayed'; reason: why; record: as it is to be kept.
+    """
 
     record: Record
     grade: str

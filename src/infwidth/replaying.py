@@ -30,8 +30,9 @@ class _Watched(Trainer):
 
 
 def record(job: Job) -> dict[str, Any]:
-    """What is kept of a run to replay it: 'first' losses, 'losses' and 'metrics' of its twin, and where they were computed.
+    """What is kept of a run to replay it.
 
+    'first' losses, 'losses' and 'metrics' of its twin, and where they were computed.
     Takes seconds to a minute, on one thread of the CPU.
     """
     with one_thread():

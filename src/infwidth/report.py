@@ -73,7 +73,10 @@ def _sections(name: str, results: Path) -> list[Section]:
 
 
 def update_readme(readme: Path, results: Path) -> None:
-    """Put each experiment's table.md (without its title) between its markers ``<!-- table: name -->`` and ``<!-- end -->``."""
+    """Put each experiment's table.md (without its title) between its markers.
+
+    The markers are ``<!-- table: name -->`` and ``<!-- end -->``.
+    """
     text = readme.read_text(encoding="utf-8")
     for name in store.names(results):
         table = (results / name / "table.md").read_text(encoding="utf-8").split("\n", 2)[2]

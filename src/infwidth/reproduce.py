@@ -1,4 +1,7 @@
-"""A published experiment: run the rows that are missing, then write its report. `python -m infwidth.reproduce experiment=maml`"""
+"""A published experiment: run the rows that are missing, then write its report.
+
+`python -m infwidth.reproduce experiment=maml`
+"""
 
 import sys
 import time
@@ -72,8 +75,8 @@ def reproduce(chosen: ReproduceConfig) -> list[str]:
     runs = plan.runs(chosen.scale, chosen.seeds, chosen.rows, [*more, *(() if plan.overrides else overrides)])
     if not plan.published:
         print(
-            f"{' '.join(plan.overrides)} makes other runs than the published ones; they are named {plan.name} and have a "
-            "table of their own.",
+            f"{' '.join(plan.overrides)} makes other runs than the published ones; they are named {plan.name} "
+            "and have a table of their own.",
             flush=True,
         )
         results = Path(runs[0].config["paths"]["results"]) / plan.name
@@ -89,7 +92,8 @@ def measured(chosen: ReproduceConfig) -> None:
     given = [name for name in ("seeds", "rows", "data") if getattr(chosen, name) is not None]
     if given:
         raise ConfigError(
-            f"{given[0]} has no meaning for experiment {report.THEORY}: what it measures is in experiments/{report.THEORY}/recipe.yaml."
+            f"{given[0]} has no meaning for experiment {report.THEORY}: "
+            f"what it measures is in experiments/{report.THEORY}/recipe.yaml."
         )
     common = composed("train", [f"scale={chosen.scale}", *chosen.overrides])
     recipe = theory.read_recipe(EXPERIMENTS / chosen.experiment)

@@ -1,6 +1,7 @@
 """Random streams that depend on the seed and on what they are for, and on nothing that ran before.
 
-A run that is killed and resumed, or a test that draws one epoch alone, therefore sees the numbers of an undisturbed run.
+A run that is killed and resumed, or a test that draws one epoch alone, therefore sees the numbers of an
+undisturbed run.
 """
 
 import hashlib

@@ -25,7 +25,10 @@ class Recipe:
 
 @dataclass
 class Plan:
-    """Plans runs of a, b at the scale that their config names; of a row with candidates, the values of sigma that it names."""
+    """Plans runs of a, b at the scale that their config names.
+
+    Of a row with candidates, the values of sigma that it names.
+    """
 
     recipe: Recipe = field(default_factory=Recipe)
 

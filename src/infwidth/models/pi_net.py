@@ -41,8 +41,8 @@ class PiNetConfig(PiConfig):
                 limit.load_state(load_file(self.sampled_from))
             except (OSError, SafetensorError) as e:
                 raise ConfigError(
-                    f"model.sampled_from={self.sampled_from} cannot be read ({e}); give the checkpoints/best.safetensors "
-                    "of a run with model=pi_limit."
+                    f"model.sampled_from={self.sampled_from} cannot be read ({e}); "
+                    "give the checkpoints/best.safetensors of a run with model=pi_limit."
                 ) from e
         return sampled(limit, self.width, generator)
 

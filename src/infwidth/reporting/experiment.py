@@ -18,8 +18,8 @@ from infwidth.runs.spec import SCALES
 from infwidth.runs.store import Record
 
 MARKED = (
-    f"{MARK} the code that made it has changed since, and it was not replayed (`make replay`) or came out otherwise: it may "
-    "not come out the same today."
+    f"{MARK} the code that made it has changed since, and it was not replayed (`make replay`) or came out otherwise: "
+    "it may not come out the same today."
 )
 
 
@@ -39,8 +39,9 @@ class Shown:
 def report(plan: Plan, results: Path, marked: Callable[[Record], bool]) -> tuple[list[Section], list[Record]]:
     """Write results/<name>/ (runs.csv, table.csv, table.md, figures) from the records of a plan.
 
-    marked: whether the code that a run used has changed since. Returns the section of the table, one of the other runs of that name
-    if there are any, and the records that stand in the table.
+    marked: whether the code that a run used has changed since.
+    Returns the section of the table, one of the other runs of that name if there are any, and the records that stand
+    in the table.
     """
     found = store.load(results, plan.name)
     lines, others = table.lines(found, plan, marked)
@@ -99,8 +100,10 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
 
 
 def most_complete(lines: Sequence[Line], plan: Plan) -> Shown:
-    """The scale and data of which the largest share of the planned rows is there, the larger scale of two: a single run at a larger
-    scale does not empty the figures."""
+    """The scale and data of which the largest share of the planned rows is there, the larger scale of two.
+
+    A single run at a larger scale does not empty the figures.
+    """
     counts: dict[tuple[str, str], int] = {}
     for line in lines:
         counts[line.scale, line.data] = counts.get((line.scale, line.data), 0) + 1
@@ -118,7 +121,10 @@ def _command(plan: Plan, view: Shown) -> str:
     seeds = max((len(records) for records in view.drawn.values()), default=1)
     if not plan.published:
         overrides = ",".join(f'"{o}"' for o in plan.overrides)
-        return f"python -m infwidth.reproduce experiment={plan.experiment} scale={view.scale} seeds={seeds} 'overrides=[{overrides}]'"
+        return (
+            f"python -m infwidth.reproduce experiment={plan.experiment} scale={view.scale} seeds={seeds} "
+            f"'overrides=[{overrides}]'"
+        )
     return "make demo" if view.scale == "demo" else f"make reproduce-{plan.name} SCALE={view.scale} SEEDS={seeds}"
 
 
@@ -155,7 +161,10 @@ def _pictures(
 
 
 def _panels(recipe: plans.Recipe, view: Shown, output: Path) -> list[pca.Panel]:
-    """The panels of the PCA picture from the runs that are here (lowest seed), else those kept of the runs in the table."""
+    """The panels of the PCA picture.
+
+    From the runs that are here (lowest seed), else those kept of the runs in the table.
+    """
     path, sources = output / "pca.json", []
     for wanted in recipe.pca:
         if found := kept.of_lowest_seed(view.drawn.get(wanted.row, ()), "features.npz"):

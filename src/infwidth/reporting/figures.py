@@ -20,9 +20,18 @@ from infwidth.reporting.pca import Panel
 from infwidth.runs.store import Record
 
 STYLE = {
-    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.linewidth": 0.6,
-    "legend.frameon": False, "figure.dpi": 150, "savefig.bbox": "tight", "svg.hashsalt": "infwidth", "lines.linewidth": 1.8,
-}  # fmt: skip
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+    "savefig.bbox": "tight",
+    "svg.hashsalt": "infwidth",
+    "lines.linewidth": 1.8,
+}
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F7F7F", "#332288", "#999933", "#882255"]
 LINE_STYLES = ["-", "--", "-.", ":"]
 MARKERS = ["o", "s", "^", "D"]
@@ -94,9 +103,11 @@ def accuracy_vs_width(
     limits: Sequence[str],
     paper: bool,
 ) -> None:
-    """Finite widths as points with the standard deviation over seeds, limits as horizontal lines, the paper's numbers hollow or dotted.
+    """Finite widths as points with the standard deviation over seeds, limits as horizontal lines.
 
-    limits: the rows to draw as lines, in the order of the legend; paper: whether to draw its numbers. Writes path.png and path.svg.
+    The paper's numbers are hollow or dotted.
+    limits: the rows to draw as lines, in the order of the legend; paper: whether to draw its numbers.
+    Writes path.png and path.svg.
     """
     lines = table[(table.metric == "accuracy") & table["mean"].notna()]
     finite = lines[np.isfinite(lines.width)].sort_values("width")
@@ -153,7 +164,10 @@ def accuracy_vs_width(
 def curves(
     behind: Mapping[str, Sequence[Record]], labels: Mapping[str, str], title: str, ylabel: str, path: Path
 ) -> None:
-    """Validation accuracy by epoch: mean over seeds, the band from the lowest to the highest. Rows without training are left out."""
+    """Validation accuracy by epoch: mean over seeds, the band from the lowest to the highest.
+
+    Rows without training are left out.
+    """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4))
         drawn = 0
@@ -212,7 +226,10 @@ def pca(panels: Sequence[Panel], title: str, path: Path) -> None:
 
 
 def sweep(frame: pd.DataFrame, x: str | None, line_by: str, title: str, ylabel: str, path: Path) -> None:
-    """A sweep's accuracy (columns mean, std) against its numeric key x, one line per value of ``line_by``; bars if there is no such key."""
+    """A sweep's accuracy (columns mean, std) against its numeric key x, one line per value of ``line_by``.
+
+    Bars if there is no such key.
+    """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4))
         if x is None:

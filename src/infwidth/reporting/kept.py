@@ -19,7 +19,10 @@ def write(path: Path, runs: Sequence[Record], content: Any) -> None:
 
 
 def read(path: Path, drawn: Mapping[str, Sequence[Record]]) -> Any | None:
-    """What was kept, if all the runs that it was made from are among those drawn; None otherwise. DataError for a damaged file."""
+    """What was kept, if all the runs that it was made from are among those drawn; None otherwise.
+
+    DataError for a damaged file.
+    """
     if not path.exists():
         return None
     try:

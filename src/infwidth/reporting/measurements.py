@@ -1,4 +1,7 @@
-"""Measurements of the theory experiment: a table for each part, from the folder that it was measured in or as kept under results/."""
+"""Measurements of the theory experiment: a table for each part.
+
+From the folder that it was measured in or as kept under results/.
+"""
 
 import functools
 from collections.abc import Mapping

@@ -1,4 +1,7 @@
-"""Whether one row answers more questions than another: differences paired over questions and seeds, with their intervals."""
+"""Whether one row answers more questions than another.
+
+Differences paired over questions and seeds, with their intervals.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,10 @@ RESAMPLES, AT_ONCE = 10_000, 500
 
 @dataclass(frozen=True)
 class Comparison:
-    """Row ``better`` minus row ``worse`` in points of accuracy: mean and 95 % interval, over this many questions and seeds."""
+    """Row ``better`` minus row ``worse`` in points of accuracy.
+
+    Mean and 95 % interval, over this many questions and seeds.
+    """
 
     worse: str
     better: str
@@ -31,13 +37,19 @@ class Comparison:
             "both resampled" if self.seeds > 1 else "the questions resampled; the spread over seeds is not in it"
         )
         return (
-            f"{names[0]} minus {names[1]}: {self.difference:+.2f} points, 95 % interval [{self.low:+.2f}, {self.high:+.2f}] "
-            f"({verdict}; paired over {self.questions} questions and {self.seeds} seed{'s' if self.seeds > 1 else ''}, {resampled})"
+            f"{names[0]} minus {names[1]}: {self.difference:+.2f} points, "
+            f"95 % interval [{self.low:+.2f}, {self.high:+.2f}] "
+            f"({verdict}; paired over {self.questions} questions "
+            f"and {self.seeds} seed{'s' if self.seeds > 1 else ''}, {resampled})"
         )
 
 
 def compare(worse: str, better: str, answers: Mapping[str, np.ndarray]) -> Comparison:
-    """answers: for each row whether each seed answered each question rightly, (seeds, questions) bool, seeds and questions in order."""
+    """The comparison of two rows by their answers.
+
+    answers: for each row whether each seed answered each question rightly, (seeds, questions) bool,
+    seeds and questions in order.
+    """
     difference = 100 * (answers[better].astype(np.float64) - answers[worse])
     seeds, questions = difference.shape
     rng = np.random.default_rng(0)

@@ -14,20 +14,48 @@ from PIL import Image
 from infwidth.reporting.figures import dark_of
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --paper: #ffffff; --soft: #5f6670; --line: #d9dde2; --mark: #8a5a00; --markpaper: #fff4dc; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --paper: #16181c; --soft: #a3abb6; --line: #3a3f47; --mark: #ffd27a; --markpaper: #3a2e12; } }
-body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { margin: 2.5rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
+:root {
+  color-scheme: light dark;
+  --ink: #1c1e21; --paper: #ffffff; --soft: #5f6670; --line: #d9dde2; --mark: #8a5a00; --markpaper: #fff4dc;
+}
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaed; --paper: #16181c; --soft: #a3abb6; --line: #3a3f47; --mark: #ffd27a; --markpaper: #3a2e12; }
+}
+body {
+  margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem;
+  font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+}
+h1 { font-size: 1.7rem; margin: 0 0 .3rem; }
+h2 { margin: 2.5rem 0 .4rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 p { margin: .4rem 0; } .soft { color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; } td:last-child, th:last-child { white-space: normal; min-width: 9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .87rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: .3rem .65rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+td:last-child, th:last-child { white-space: normal; min-width: 9rem; }
 img { max-width: 100%; height: auto; border-radius: 6px; margin: .6rem 0; }
-pre { background: color-mix(in srgb, var(--ink) 7%, var(--paper)); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto; }
-.scale { background: var(--markpaper); color: var(--mark); padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600; }
+pre {
+  background: color-mix(in srgb, var(--ink) 7%, var(--paper));
+  padding: .6rem .8rem; border-radius: 6px; overflow-x: auto;
+}
+.scale {
+  background: var(--markpaper); color: var(--mark);
+  padding: .15rem .5rem; border-radius: 4px; font-size: .85rem; font-weight: 600;
+}
 figure { margin: 0; overflow-x: auto; } nav { margin: 1rem 0; } nav a { margin-right: 1.2rem; } a { color: inherit; }
-@media (max-width: 600px) { th, td { padding: .3rem .45rem; } td:first-child, th:first-child { white-space: normal; min-width: 6.5rem; position: sticky; left: 0; background: var(--paper); }
-  figure img { max-width: none; width: 40rem; } figcaption { position: sticky; left: 0; width: calc(100vw - 2rem); } }
-@media print { figure { overflow: visible; } body { max-width: none; } h2 { break-after: avoid; } img, table { break-inside: avoid; } }
+@media (max-width: 600px) {
+  th, td { padding: .3rem .45rem; }
+  td:first-child, th:first-child {
+    white-space: normal; min-width: 6.5rem; position: sticky; left: 0; background: var(--paper);
+  }
+  figure img { max-width: none; width: 40rem; }
+  figcaption { position: sticky; left: 0; width: calc(100vw - 2rem); }
+}
+@media print {
+  figure { overflow: visible; }
+  body { max-width: none; }
+  h2 { break-after: avoid; }
+  img, table { break-inside: avoid; }
+}
 """
 
 
@@ -91,8 +119,10 @@ def _section(section: Section) -> str:
     notes = "".join(f'<p class="soft">{html.escape(n)}</p>' for n in section.notes)
     more = "".join(f"<h3>{html.escape(title)}</h3>{_table(frame)}" for title, frame in section.tables)
     return (
-        f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2><p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}{more}'
-        f'<p>Made by</p><pre>{html.escape(section.command)}</pre><p class="soft">{html.escape(section.provenance)}</p></section>'
+        f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2>'
+        f"<p>{html.escape(section.claim)}</p>{marks}{_table(section.table)}{notes}{figures}{more}"
+        f"<p>Made by</p><pre>{html.escape(section.command)}</pre>"
+        f'<p class="soft">{html.escape(section.provenance)}</p></section>'
     )
 
 
@@ -108,9 +138,12 @@ def write(path: Path, sections: Sequence[Section]) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>infwidth: results</title><style>{STYLE}</style></head><body><h1>infwidth: results</h1>"
-        '<p class="soft">Infinitely wide neural networks that learn features, beside the finite networks they are limits of. '
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>infwidth: results</title><style>{STYLE}</style></head>"
+        "<body><h1>infwidth: results</h1>"
+        '<p class="soft">Infinitely wide neural networks that learn features, '
+        "beside the finite networks they are limits of. "
         "Every number comes from run directories; accuracies in per cent, ± is the standard deviation over seeds.</p>"
         f"<nav>{links}</nav>{body}</body></html>\n"
     )

@@ -24,8 +24,11 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: points (examples, 2), the class of each, class names, silhouette in [-1, 1], probe accuracy in per cent, and
-    the examples' own names if they have any."""
+    """One picture.
+
+    Points (examples, 2), the class of each, class names, silhouette in [-1, 1], probe accuracy in per cent,
+    and the examples' own names if they have any.
+    """
 
     title: str
     points: np.ndarray
@@ -45,15 +48,24 @@ class Panel:
 def panel(
     title: str, features: np.ndarray, labels: np.ndarray, names: tuple[str, ...], examples: tuple[str, ...] = ()
 ) -> Panel:
-    """The first two principal components of features (examples, m), and how well the classes separate in the first ten."""
+    """The first two principal components of features (examples, m).
+
+    And how well the classes separate in the first ten.
+    """
     reduced = PCA(min(COMPONENTS, *features.shape), svd_solver="full").fit(features.astype(np.float64))
     coordinates = reduced.transform(features.astype(np.float64))
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     return Panel(
-        title, coordinates[:, :2], labels, names, 100 * reduced.explained_variance_ratio_[:2].sum(), silhouette_score(coordinates, labels),
-        100 * cross_val_score(probe, coordinates, labels, cv=folds).mean(), examples,
-    )  # fmt: skip
+        title,
+        coordinates[:, :2],
+        labels,
+        names,
+        100 * reduced.explained_variance_ratio_[:2].sum(),
+        silhouette_score(coordinates, labels),
+        100 * cross_val_score(probe, coordinates, labels, cv=folds).mean(),
+        examples,
+    )
 
 
 def from_run(title: str, path: Path, which: str) -> Panel | None:

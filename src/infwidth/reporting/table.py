@@ -41,8 +41,11 @@ MARK = "†"
 
 
 def read_paper(path: Path) -> pd.DataFrame:
-    """experiments/<name>/paper.csv: the published numbers, each with the metric of ours that it is to be compared with and the data
-    that it was measured on, as these are called in our tables. DataError for a file that is none."""
+    """experiments/<name>/paper.csv: the published numbers.
+
+    Each has the metric of ours that it is to be compared with and the data that it was measured on, as these are
+    called in our tables. DataError for a file that is none.
+    """
     try:
         found = pd.read_csv(path, dtype={"row": str, "label": str, "metric": str, "data": str})
         if tuple(found.columns) != PAPER_COLUMNS:
@@ -61,8 +64,9 @@ def read_paper(path: Path) -> pd.DataFrame:
 class Line:
     """What stands behind a line of a table: a row at a scale on some data.
 
-    records: those that count; notes: what there is to say of the choice; selection: on what the state and hyperparameters
-    were chosen; marked: whether the code of one of the records has changed since.
+    records: those that count; notes: what there is to say of the choice;
+    selection: on what the state and hyperparameters were chosen;
+    marked: whether the code of one of the records has changed since.
     """
 
     row: str
@@ -177,8 +181,10 @@ def build(found: Sequence[Line], paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def published_numbers(paper: pd.DataFrame, row: str, data: str) -> dict[str, float]:
-    """The paper's numbers of a row, by the metric of ours that each is to be compared with: those on the same data, or on the first
-    that the paper has where it lacks these."""
+    """The paper's numbers of a row, by the metric of ours that each is to be compared with.
+
+    Those on the same data, or on the first that the paper has where it lacks these.
+    """
     rows = paper[(paper.row == row) & paper.paper.notna()]
     same = rows[rows.data == data]
     rows = same if len(same) else rows[rows.data == rows.data.iloc[0]] if len(rows) else rows
@@ -210,8 +216,9 @@ def display(
 ) -> pd.DataFrame:
     """The headline table for people: a line per row with paper, ours ± std, difference and where it comes from.
 
-    Scales that have the very same runs share a line. A difference is shown at the published scale only: of the metric that the
-    paper's number is compared with, which is named where it is not the headline. more: other metrics whose means stand beside.
+    Scales that have the very same runs share a line. A difference is shown at the published scale only: of the metric
+    that the paper's number is compared with, which is named where it is not the headline.
+    more: other metrics whose means stand beside.
     """
     shown = []
     for group in _same_runs(found):

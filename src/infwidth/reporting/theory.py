@@ -25,7 +25,10 @@ NAMES = {"h_0": "h₀", "f_0": "f₀", "delta_f": "Δf", "delta_h": "Δh", "delt
 
 
 def exponents(checks: pd.DataFrame) -> pd.DataFrame:
-    """A line for every parametrization and depth: how many exponents agree, the largest difference, what was seen to blow up."""
+    """A line for every parametrization and depth.
+
+    How many exponents agree, the largest difference, what was seen to blow up.
+    """
     lines = []
     for (name, depth), group in checks.groupby(["parametrization", "depth"], sort=False):
         stable = group.regime.iloc[0] != "unstable"
@@ -52,7 +55,10 @@ def agreeing(group: pd.DataFrame) -> pd.Series:
 
 
 def explosions(group: pd.DataFrame) -> str:
-    """Of the quantities that should grow with the width, those whose slope's interval is above zero, or that were not finite."""
+    """Of the quantities that should grow with the width, those that did.
+
+    Their slope's interval is above zero, or they were not finite.
+    """
     seen, wanted = [], []
     for (quantity, layer), lines in group[(group.predicted > 0) & (group.quantity != "delta_h")].groupby(
         ["quantity", "layer"], dropna=False, sort=False
@@ -106,7 +112,10 @@ def _coordinate_check(checks: pd.DataFrame) -> list[str]:
 
 
 def _dichotomy(measured: pd.DataFrame) -> list[str]:
-    """At the largest width, for r = 0 and r > 0: how far the kernel moves, how far f is from kernel descent and the mu-limit."""
+    """The two sides of the dichotomy at the largest width, for r = 0 and r > 0.
+
+    How far the kernel moves, how far f is from kernel descent and the mu-limit.
+    """
     wide, notes = measured[measured.width == measured.width.max()], []
     for activation, depth in wide[["activation", "depth"]].drop_duplicates().itertuples(index=False):
         lines = wide[wide.activation == activation]

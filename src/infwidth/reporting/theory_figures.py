@@ -40,7 +40,8 @@ def draw(checks: pd.DataFrame, parts: Mapping[str, pd.DataFrame], output: Path) 
     others = {
         "dichotomy": (
             dichotomy,
-            "The Dynamical Dichotomy: either the feature kernel moves or training is kernel gradient descent; at r = 0 wide linear networks become the μ-limit.",
+            "The Dynamical Dichotomy: either the feature kernel moves or training is kernel gradient descent; "
+            "at r = 0 wide linear networks become the μ-limit.",
         ),
         "convergence": (convergence, "Finite networks approach the limit that they are drawn from as width^(-1/2)."),
         "learning_rates": (
@@ -113,7 +114,10 @@ def _sizes(ax, lines: pd.DataFrame) -> None:
 
 
 def dichotomy(found: pd.DataFrame, path: Path) -> Path:
-    """Movement of the feature kernel, distance from kernel gradient descent, distance from the mu-limit, against the width."""
+    """The two sides of the dichotomy against the width.
+
+    Movement of the feature kernel, distance from kernel gradient descent, distance from the mu-limit.
+    """
     panels = [
         ("relu", "kernel_moves", "movement of the feature kernel"),
         ("relu", "from_kernel_descent", "distance from kernel gradient descent"),
@@ -213,7 +217,10 @@ def learning_rates(found: pd.DataFrame, path: Path) -> Path:
 
 
 def plane(found: pd.DataFrame, path: Path) -> Path:
-    """The map of regimes, a panel for each 2a + c of the readout; the named parametrizations in the panel that they belong to."""
+    """The map of regimes, a panel for each 2a + c of the readout.
+
+    The named parametrizations are in the panel that they belong to.
+    """
     grid, named = found[found.name.isna()], found[found.name.notna()]
     order = list(REGIMES)
     updates = sorted(grid["update"].unique())

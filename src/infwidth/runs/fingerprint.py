@@ -62,9 +62,10 @@ class Fingerprint:
 def current(roots: Iterable[str]) -> Fingerprint:
     """The fingerprint of the code that a run used: of what this process has imported and some modules reach by imports.
 
-    roots: the modules that the run named, its trainer, its model family and its task, 'mylab.tasks.speech' of a user's own among
-    them, whose whole top-level package ('mylab') is looked through. A process that carries out runs of several families gives each
-    its own. Call :func:`infwidth.sources.follow` with a user's module before importing it, or its text is only read here.
+    roots: the modules that the run named, its trainer, its model family and its task, 'mylab.tasks.speech' of a user's
+    own among them, whose whole top-level package ('mylab') is looked through.
+    A process that carries out runs of several families gives each its own.
+    Call :func:`infwidth.sources.follow` with a user's module before importing it, or its text is only read here.
     """
     roots = list(roots)
     for module in roots:
@@ -76,7 +77,10 @@ def current(roots: Iterable[str]) -> Fingerprint:
 
 
 def reached(texts: Mapping[str, bytes], roots: Iterable[str]) -> set[str]:
-    """The modules among ``texts`` that the roots come to by import statements, wherever these stand, the roots included."""
+    """The modules among ``texts`` that the roots come to by import statements, the roots included.
+
+    It does not matter where these statements stand.
+    """
     found: set[str] = set()
     waiting = list(roots)
     while waiting:

@@ -1,8 +1,9 @@
 """The plan of an experiment: from its recipe, the exact specifications of every row, candidate and seed of its table.
 
-A table holds planned runs only. Whether a run is planned is asked of what decides its numbers, not of the name or the row that it was
-given: a run is of a row if it is, key for key, one that the row's plan has. Candidates of a row compete on validation, if the
-recipe names them. An experiment carried out with overrides that decide numbers is a plan of its own, under a name of its own.
+A table holds planned runs only. Whether a run is planned is asked of what decides its numbers, not of the name or the
+row that it was given: a run is of a row if it is, key for key, one that the row's plan has.
+Candidates of a row compete on validation, if the recipe names them.
+An experiment carried out with overrides that decide numbers is a plan of its own, under a name of its own.
 """
 
 import copy
@@ -116,7 +117,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """name: of the folder of its table; experiment: whose recipe it has; overrides: further ones of every run; scales: that it has."""
+    """The planned runs of an experiment.
+
+    name: of the folder of its table; experiment: whose recipe it has; overrides: further ones of every run;
+    scales: that it has.
+    """
 
     name: str
     experiment: str
@@ -138,8 +143,9 @@ class Plan:
     def runs(
         self, scale: str, seeds: int | None, rows: Sequence[str] | None, more: Sequence[str] = ()
     ) -> list[Planned]:
-        """All runs of a scale, seed by seed, so that an early stop leaves whole seeds; more: overrides that decide nothing.
+        """All runs of a scale, seed by seed, so that an early stop leaves whole seeds.
 
+        more: overrides that decide nothing.
         Raises ConfigError for a row that the recipe does not have.
         """
         wanted = rows or self.recipe.rows_at(scale)
@@ -203,7 +209,10 @@ def _composed(*overrides: str) -> dict[str, Any]:
 
 
 def signature(config: Mapping[str, Any]) -> str:
-    """What decides the numbers of a plain config apart from its seed and from which dataset its data settings are applied to."""
+    """What decides the numbers of a plain config.
+
+    Apart from its seed and from which dataset its data settings are applied to.
+    """
     groups = {group: config[group] for group in ("task", "data", "model", "parametrization", "trainer")}
     return _signature(json.dumps(groups, sort_keys=True))
 
@@ -236,12 +245,16 @@ def plan_of(
     scale: str = "cpu",
     rows: Sequence[str] = (),
 ) -> Plan:
-    """The plan of an experiment. Overrides that decide numbers of these rows make it another one, which is named apart."""
+    """The plan of an experiment.
+
+    Overrides that decide numbers of these rows make it another one, which is named apart.
+    """
     recipe = read_recipe(experiment)
     deciding = tuple(overrides) if _vary(experiment, rows or recipe.rows_at(scale), scale, overrides) else ()
     if deciding and name in experiments():
         raise ConfigError(
-            f"name={name} is a published experiment, and these overrides make other runs than its own; choose another name."
+            f"name={name} is a published experiment, and these overrides make other runs than its own; "
+            "choose another name."
         )
     if not deciding:
         return Plan(name or experiment, experiment, recipe)

@@ -1,11 +1,14 @@
-"""Would a run come out the same with today's code? Its first losses, and a shortened twin of it, are computed again and compared.
+"""Would a run come out the same with today's code?
 
-A twin is the same specification with a few hundred steps, in float64 and on one thread, that passes a milestone, a validation, a
-projection, a resumption and the conclusion. In float64 the rounding of another CPU stays so small that any change of what is
-computed stands out.
+Its first losses, and a shortened twin of it, are computed again and compared.
 
-Two grades of agreement: 'bitwise', every number equal to the last digit; and 'close', for another CPU or another version of a
-library: 1e-5 at the first loss of the run itself, growing to 1e-3 at the tenth, and 1e-6 for all that the twin says.
+A twin is the same specification with a few hundred steps, in float64 and on one thread, that passes a milestone,
+a validation, a projection, a resumption and the conclusion.
+In float64 the rounding of another CPU stays so small that any change of what is computed stands out.
+
+Two grades of agreement: 'bitwise', every number equal to the last digit; and 'close', for another CPU or another
+version of a library: 1e-5 at the first loss of the run itself, growing to 1e-3 at the tenth, and 1e-6 for all that
+the twin says.
 """
 
 import copy
@@ -32,7 +35,8 @@ POINTS = 0.5
 def twin(config: Mapping[str, Any], shortened: Mapping[str, Any]) -> dict[str, Any]:
     """The plain config of the shortened twin of a run. shortened: dotted keys, as the run's task and model say them.
 
-    Keys that the config does not have are passed over, and data keep their own number if it is smaller: a generated text is small.
+    Keys that the config does not have are passed over, and data keep their own number if it is smaller:
+    a generated text is small.
     """
     found = copy.deepcopy(dict(config))
     trainer, schedule = found["trainer"], found["trainer"]["schedule"]

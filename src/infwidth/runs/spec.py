@@ -1,8 +1,9 @@
 """The specification of a run: one object, from which everything that concerns the run reads.
 
-A plain config is validated, the pairing of task, model and parametrization is checked (here and nowhere else), and what decides the
-numbers is told from what does not: a key says so where it is declared (:func:`infwidth.config.key`). The id is a hash of what decides:
-task, data by checksum, model, parametrization by its exponents, settings, trainer and seed, files by content; not paths, logger, device.
+A plain config is validated, the pairing of task, model and parametrization is checked (here and nowhere else), and what
+decides the numbers is told from what does not: a key says so where it is declared (:func:`infwidth.config.key`).
+The id is a hash of what decides: task, data by checksum, model, parametrization by its exponents, settings, trainer and
+seed, files by content; not paths, logger, device.
 """
 
 import dataclasses
@@ -69,7 +70,10 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Spec:
-    """A validated run. config: as it was composed; run: its keys apart from the groups that follow; abc: the parametrization, resolved."""
+    """A validated run.
+
+    config: as it was composed; run: its keys apart from the groups that follow; abc: the parametrization, resolved.
+    """
 
     config: Mapping[str, Any]
     run: RunConfig
@@ -144,9 +148,11 @@ def _require_pairing(task: TaskConfig, model: FamilyConfig, trainer: TrainerConf
     asks, offers = task.asks(), model.offers()
     if asks.bags and not offers.bags:
         raise ConfigError(
-            f"task={task.name} has inputs that are bags of indices, which model={model.name} with these keys does not take. "
+            f"task={task.name} has inputs that are bags of indices, "
+            f"which model={model.name} with these keys does not take. "
             "They go with one linear hidden layer only: model=mu_limit; nngp_limit or ntk_limit with "
-            "model.activation=linear and model.sigma_b=0; or model=finite with model.depth=1 and model.activation=linear."
+            "model.activation=linear and model.sigma_b=0; "
+            "or model=finite with model.depth=1 and model.activation=linear."
         )
     if not asks.bags and not offers.dense:
         raise ConfigError(
@@ -154,8 +160,8 @@ def _require_pairing(task: TaskConfig, model: FamilyConfig, trainer: TrainerConf
         )
     if offers.closed_form and not asks.training_set:
         raise ConfigError(
-            f"model={model.name} in closed form is fitted to one set of examples, which task={task.name} does not have; "
-            "set model.solve=descent."
+            f"model={model.name} in closed form is fitted to one set of examples, "
+            f"which task={task.name} does not have; set model.solve=descent."
         )
     if offers.closed_form and trainer.epochs:
         raise ConfigError("a model in closed form is fitted at once and not trained; set trainer.epochs=0.")
@@ -168,7 +174,10 @@ def _adaptation(task: TaskConfig, model: FamilyConfig, parameters: str, order: s
     asked = f"task.adaptation.parameters={parameters} and task.adaptation.order={order}"
     ways = [f"parameters={p} order={o}" for p, o in sorted(model.offers().adapts)]
     if not ways:
-        return f"model={model.name} with these keys does not adapt to episodes, as task={task.name} asks; choose another model."
+        return (
+            f"model={model.name} with these keys does not adapt to episodes, as task={task.name} asks; "
+            "choose another model."
+        )
     frozen = (
         " (parameters=readout order=second: with model.readout=zero and model.readout_multiplier=0)"
         if hasattr(model, "readout_multiplier")
@@ -180,7 +189,10 @@ def _adaptation(task: TaskConfig, model: FamilyConfig, parameters: str, order: s
 
 
 def deciding(config: Any) -> dict[str, Any]:
-    """The keys of a config's dataclass that decide numbers, at other than their neutral value; files as the sha256 of their content."""
+    """The keys of a config's dataclass that decide numbers, at other than their neutral value.
+
+    Files stand as the sha256 of their content.
+    """
     idle = config.idle() if hasattr(config, "idle") else ()
     found = {}
     for field in dataclasses.fields(config):

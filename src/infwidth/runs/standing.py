@@ -1,7 +1,8 @@
 """Whether the code that made a run still stands, statement by statement, as today's (:mod:`infwidth.runs.fingerprint`).
 
-A record's row is marked if a statement of its fingerprint has changed or is gone, unless a replay with other code came out the same
-and that code stands. Fingerprints lie beside an experiment's runs.csv, each stored once by its content.
+A record's row is marked if a statement of its fingerprint has changed or is gone, unless a replay with other code came
+out the same and that code stands.
+Fingerprints lie beside an experiment's runs.csv, each stored once by its content.
 """
 
 import functools

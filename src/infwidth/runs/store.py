@@ -1,7 +1,7 @@
 """Runs as records: read from run folders, merged with an experiment's runs.csv, written back to it.
 
-A measurement of the theory experiment is a record like any other: its row is the part that was measured, and its table lies in the
-run's folder, or beside runs.csv as ``<part>.csv``.
+A measurement of the theory experiment is a record like any other: its row is the part that was measured,
+and its table lies in the run's folder, or beside runs.csv as ``<part>.csv``.
 """
 
 import csv
@@ -32,8 +32,10 @@ class Record:
     """One run.
 
     row: what its config says that it is, which a plan decides. config: the groups of its config. metrics: final values.
-    curve: [epoch, validation accuracy]. provenance: system, versions, threads and what else is known of where it was made.
-    fingerprint: the digest of the code that made it. replay: what it takes to see whether it would come out the same today.
+    curve: [epoch, validation accuracy].
+    provenance: system, versions, threads and what else is known of where it was made.
+    fingerprint: the digest of the code that made it.
+    replay: what it takes to see whether it would come out the same today.
     folder: the local run folder, empty for a run known from runs.csv only.
     """
 
@@ -184,7 +186,10 @@ def _as_json(value: Any) -> str:
 
 
 def load(results: Path, name: str) -> list[Record]:
-    """All ended runs of that name, always in the same order: local folders win over lines of runs.csv with the same id."""
+    """All ended runs of that name, always in the same order.
+
+    Local folders win over lines of runs.csv with the same id.
+    """
     merged = {record.id: record for record in read_csv(results / name / RUNS_CSV)}
     for folder in sorted(path for path in (results / RUNS / name).glob("*") if path.is_dir()):
         record = read_run(folder)
