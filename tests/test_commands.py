@@ -3,10 +3,14 @@
 import json
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 
 import hydra
 import pandas as pd
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from infwidth import train
 from infwidth.command import command as made_command
@@ -63,6 +67,8 @@ def test_rows_recipes_and_paper_numbers_name_the_same_rows():
         (["-m", "model=finite", "model.width=4,8", "task.shot=1"], "did you mean task.shots?"),
         (["sweep=maml_widths", "model=mu_limit"], "model.width is not a known key; model (mu_limit) has: name, depth"),
         (["task.shots=30"], "task.shots + task.queries is 30 + 1"),
+        (["hydra.verbose=5"], "does not compose: AssertionError"),
+        (["hydra.run.dir=/dev/null/x"], "/dev/null/x cannot be read or written (Not a directory)"),
         (["--verbose"], "unrecognized arguments: --verbose"),
         (["--cfg", "job", "--multirun"], "--multirun and --cfg exclude each other"),
     ],
@@ -131,6 +137,19 @@ def test_a_job_whose_process_is_killed_is_a_sentence(monkeypatch, capsys):
     with pytest.raises(SystemExit) as e:
         made_command(COMMANDS, "status")(broken)()
     assert e.value.code == 2 and "the process of a job was killed" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_is_a_traceback_and_a_sweep_goes_on_past_it(monkeypatch, capsys):
+    def faulty(config):
+        raise ZeroDivisionError
+
+    for mode, ends in ((RunMode.RUN, pytest.raises(ZeroDivisionError)), (RunMode.MULTIRUN, nullcontext())):
+        monkeypatch.setattr(HydraConfig, "get", lambda mode=mode: OmegaConf.create({"mode": mode}))
+        monkeypatch.setattr(hydra, "main", lambda **_: lambda job: lambda: job(None))
+        monkeypatch.setattr(sys, "argv", ["status"])
+        with ends:
+            made_command(COMMANDS, "status")(faulty)()
+    assert capsys.readouterr().err.rstrip().endswith("ZeroDivisionError")
 
 
 def test_a_sweep_goes_on_past_a_failed_job_and_is_reported_untold(tmp_path):

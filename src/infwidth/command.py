@@ -4,6 +4,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,8 +65,6 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
     from concurrent.futures.process import BrokenProcessPool
 
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from infwidth.runs.compose import refused
     from infwidth.runs.overrides import on_command_line, require_choices
@@ -75,13 +74,21 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
         hydra.main(config_path=folder, config_name=config_name, version_base="1.3")(_job(function))()
-    except (HydraException, OmegaConfBaseException) as e:
-        raise refused(folder, config_name, overrides, e) from e
     except BrokenProcessPool as e:
         raise InfwidthError(
             "the process of a job was killed, perhaps for want of memory; run the same command again, which keeps what "
             "is finished, with fewer jobs at a time (hydra.launcher.n_jobs)."
         ) from e
+    except Exception as e:
+        if not _hydras_own(e):
+            raise
+        raise refused(folder, config_name, overrides, e) from e
+
+
+def _hydras_own(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf raised it, of whatever type: they meet some values with an AssertionError."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].partition(".")[0] in ("hydra", "hydra_plugins", "omegaconf")
 
 
 def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -93,8 +100,14 @@ def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:
         from hydra.types import RunMode
 
         begin()
-        with sentences(go_on=HydraConfig.get().mode == RunMode.MULTIRUN):
-            function(config)
+        sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        try:
+            with sentences(go_on=sweep):
+                function(config)
+        except Exception:
+            if not sweep:
+                raise
+            traceback.print_exc()  # here, because another process would pass on no more than the error itself
 
     return job
 

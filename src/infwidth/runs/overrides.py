@@ -216,4 +216,4 @@ def misfit(overrides: Sequence[str], conf: Path, error: Exception) -> str:
 def one_line(error: BaseException) -> str:
     """An error of Hydra's or OmegaConf's, and the one below it, without the lines that only describe its place."""
     texts = [str(e).strip() for e in (error, error.__cause__) if e is not None]
-    return ": ".join(text.splitlines()[0].rstrip(".") for text in texts if text)
+    return ": ".join(text.splitlines()[0].rstrip(".") for text in texts if text) or type(error).__name__
