@@ -96,7 +96,8 @@ def main():
             print(
                 f"seed {seed}, landmarks {landmarks:>8}: {run['accuracy']:.2f} % on the test, loss {run['loss']:.3f}, "
                 f"{rows} rows at most at an epoch's end, {run['seconds']:.0f} s, "
-                f"the last epoch {run['last_epoch_seconds']:.1f} s; outputs off by {100 * run['output_difference']:.1f} %, "
+                f"the last epoch {run['last_epoch_seconds']:.1f} s; "
+                f"outputs off by {100 * run['output_difference']:.1f} %, "
                 f"{run['same_predictions']:.1f} % of predictions the same"
                 + (f"; a projection changed outputs by {100 * run['change']:.2f} % at most" if "change" in run else ""),
                 flush=True,

@@ -31,7 +31,10 @@ def recorded(job):
 
 def test_a_replay_again_is_bitwise_the_same(job, recorded):
     assert disagreement(recorded, replaying.record(job)) == ("bitwise", "")
-    assert len(recorded["first"]) == min(FIRST, job.task.steps_per_epoch) and {"test/accuracy", "validation/loss"} <= recorded["metrics"].keys()
+    assert (
+        len(recorded["first"]) == min(FIRST, job.task.steps_per_epoch)
+        and {"test/accuracy", "validation/loss"} <= recorded["metrics"].keys()
+    )
 
 
 def test_the_twin_is_short_and_has_a_milestone(job):
