@@ -12,6 +12,7 @@ from infwidth.job import on as job_on
 from infwidth.models.contract import Model
 from infwidth.runs import spec as specification
 from infwidth.runs.compose import CONF, composed
+from infwidth.tasks.contract import headline
 from infwidth.training import checkpoints, provenance
 from infwidth.training.connection import chosen_mode
 from infwidth.training.files import plain
@@ -227,7 +228,13 @@ def _sentence(job: Job, summary: Mapping[str, Any]) -> str:
     where = f"in {summary['provenance']['wall_seconds']:.0f} s{training}, {job.directory.path}"
     if summary["status"] == "diverged":
         return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
-    metrics = summary["metrics"]
-    error = metrics.get("test/accuracy_standard_error")
-    spread = "" if error is None else f" ± {error:.2f}"
-    return f"{label}: test accuracy {metrics['test/accuracy']:.2f} %{spread} at epoch {summary['best_epoch']}, {where}"
+    tested = {k.removeprefix("test/"): v for k, v in summary["metrics"].items() if k.startswith("test/")}
+    return f"{label}: test {_headline(tested)} at epoch {summary['best_epoch']}, {where}"
+
+
+def _headline(tested: Mapping[str, float]) -> str:
+    """The metric of a test that stands for all, as it is said on the screen."""
+    name, error = headline(tested), tested.get("accuracy_standard_error")
+    if name == "loss":
+        return f"loss {tested['loss']:.4f}"
+    return f"accuracy {tested['accuracy']:.2f} %" + ("" if error is None else f" ± {error:.2f}")

@@ -82,6 +82,19 @@ class Evaluation:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+def headline(metrics: Mapping[str, float]) -> str:
+    """The name of the metric that stands for all: 'accuracy', or 'loss' where there is none."""
+    return "accuracy" if "accuracy" in metrics else "loss"
+
+
+def better(metrics: Mapping[str, float], best: Mapping[str, float]) -> bool:
+    """Whether a state of these metrics is to be selected in place of the best one so far; not if both are alike."""
+    name = headline(metrics)
+    if name not in best:
+        return True
+    return metrics[name] > best[name] if name == "accuracy" else metrics[name] < best[name]
+
+
 class Task(ABC):
     inputs: int
     outputs: int

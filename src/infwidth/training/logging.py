@@ -53,7 +53,8 @@ class WandbLogger:
         self.run.define_metric("epoch", hidden=True)
         self.run.define_metric("*", step_metric="epoch")
         self.run.define_metric(HEADLINE, step_metric="epoch", summary="max")
-        self.run.define_metric("train/loss", step_metric="epoch", summary="min")
+        for name in ("train/loss", "validation/loss"):
+            self.run.define_metric(name, step_metric="epoch", summary="min")
 
     def log(self, row: Mapping[str, Any]) -> None:
         self._do(lambda: self.run.log(dict(row)))

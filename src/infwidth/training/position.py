@@ -34,7 +34,7 @@ class Position:
             raise CheckpointError(f"its seconds are {seconds!r}")
         if not isinstance(history, list) or not all(_metrics(row) for row in history):
             raise CheckpointError("its history is not one of metrics")
-        if not _metrics(best) or (best and not {"epoch", "accuracy"} <= best.keys()):
+        if not _metrics(best) or (best and not {"epoch", "loss"} <= best.keys()):
             raise CheckpointError(f"its best validation is {best!r}")
         begun = min(epoch * length.per_epoch, length.last)
         if step > length.last or step - begun != len(history) or len(history) > length.per_epoch:

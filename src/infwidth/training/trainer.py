@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from infwidth.models.contract import Model
 from infwidth.progress import Bars, bar
-from infwidth.tasks.contract import Evaluation, Task
+from infwidth.tasks.contract import Evaluation, Task, better, headline
 from infwidth.training import checkpoints, resuming
 from infwidth.training.clipping import clipped
 from infwidth.training.config import Length, TrainerConfig, rate_factor
@@ -85,7 +85,7 @@ class Trainer:
                     while self.at.step < self.length.last:
                         self._epoch(done)
                         self._end_epoch()
-                        done.set_postfix(self._best_accuracy(), refresh=False)
+                        done.set_postfix(self._best_headline(), refresh=False)
                 return self._conclude(initial)
             except Diverged:
                 return "diverged"
@@ -199,7 +199,7 @@ class Trainer:
             self._log(row)
             raise Diverged
         best = self.at.best
-        if self.config.selection == "last" or not best or found["accuracy"] > best["accuracy"]:
+        if self.config.selection == "last" or better(found, best):
             self.at.best = {"epoch": self.at.epoch, **found}
             self.best_evaluations = self.evaluations
             self.best_state = {}
@@ -208,10 +208,11 @@ class Trainer:
                     self.best_state = self.model.snapshot()
         return row
 
-    def _best_accuracy(self) -> dict[str, str]:
-        return {k: f"{v:.2f}" for k, v in self.at.best.items() if k == "accuracy"}
+    def _best_headline(self) -> dict[str, str]:
+        best = self.at.best
+        return {headline(best): f"{best[headline(best)]:.2f}"} if best else {}
 
-    def _conclude(self, initial: np.ndarray) -> str:
+    def _conclude(self, initial: np.ndarray | None) -> str:
         """Keep the selected state and its features, test it, and keep the task's evidence and what it concludes."""
         if self.best_state:
             self.model.restore(self.best_state)
@@ -232,12 +233,16 @@ class Trainer:
         # A network that validates at one step of adaptation may still blow up at twenty.
         return "finished" if math.isfinite(self.tested["loss"]) else "diverged"
 
-    def _features(self) -> np.ndarray:
+    def _features(self) -> np.ndarray | None:
+        """Those of the task's probe; None for a task that has nothing to show."""
         with self._doing("the features of the probe"):
-            return self.model.features(self.task.probe().x).cpu().numpy()
+            probe = self.task.probe()
+            return None if probe is None else self.model.features(probe.x).cpu().numpy()
 
-    def _keep_features(self, initial: np.ndarray) -> None:
+    def _keep_features(self, initial: np.ndarray | None) -> None:
         probe = self.task.probe()
+        if probe is None:
+            return
         self.directory.write_features(
             initial=initial,
             trained=self._features(),

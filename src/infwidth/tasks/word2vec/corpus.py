@@ -46,12 +46,14 @@ class Corpus:
         if wanted == OFFICIAL_SECTION:
             large = (s for s in self.section_names if min(map(len, self.sides(s))) >= FEWEST_OF_A_SIDE)
             return next(large, None)
-        near = difflib.get_close_matches(wanted, self.section_names, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        there = (
-            f"the questions have: {', '.join(self.section_names)}" if self.section_names else "there are no questions"
+        if not self.section_names:
+            raise ConfigError(f"task.probe_section is {wanted!r}, but the data have no questions; set it to null.")
+        near = difflib.get_close_matches(wanted, self.section_names, n=1, cutoff=0.7)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(
+            f"task.probe_section is {wanted!r}; choose one of the questions' sections: {', '.join(self.section_names)}"
+            f"{meant}; or null for none."
         )
-        raise ConfigError(f"task.probe_section is {wanted!r}; {meant}{there}; choose one of them, or null for none.")
 
 
 def side_names(section: str) -> tuple[str, str]:
