@@ -86,8 +86,8 @@ def folder_of(tmp_path: Path, summary: dict) -> Path:
 
 def only_folder(tmp_path: Path) -> Path:
     """Where the only run below a folder is."""
-    (found,) = (tmp_path / "results" / "runs").glob("*/*")
-    return found
+    (config,) = (tmp_path / "results" / "runs").glob("*/*/config.yaml")
+    return config.parent
 
 
 def metrics_of(folder: Path) -> list[dict]:

@@ -12,6 +12,7 @@ from infwidth.models.contract import Model
 from infwidth.models.linear.net import LinearNet
 from infwidth.tasks.images.task import Images
 from infwidth.tasks.maml.task import MAML
+from infwidth.training import prediction
 from infwidth.training.memory import during
 from infwidth.training.resources import Predicted, Resources
 from tests.training.helpers import metrics_of, only_folder, small
@@ -98,9 +99,12 @@ def test_a_conclusion_that_fails_leaves_everything_else(tmp_path, monkeypatch):
     assert not trained and "test/feature_regression_accuracy" in finished["metrics"]
 
 
-def test_a_batch_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"a step takes 500000000 examples of 784 numbers, 1568.0 GB, and cpu has"):
-        train.run(small(tmp_path, "task.meta_batch=100000000"))
+def test_a_batch_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "free_memory", lambda device: 50_000_000)
+    with pytest.raises(
+        ConfigError, match=r"a step takes 50000 examples of 784 numbers, 0.2 GB, and cpu has 0.1 GB free"
+    ):
+        train.run(small(tmp_path, "task.meta_batch=10000"))
     assert not (tmp_path / "results").exists()
 
 

@@ -113,16 +113,18 @@ def test_damaged_provenance_does_not_stop_a_run(tmp_path, capsys):
     assert "the starts before this one are not known" in capsys.readouterr().out
 
 
-def test_measurements_have_the_same_provenance_and_the_same_sentences(tmp_path):
+def test_measurements_have_the_same_provenance_and_the_same_sentences(tmp_path, monkeypatch):
     part = Part("exponents", {"widths": [2, 4]}, lambda: pd.DataFrame({"a": [1]}))
-    measure.carry_out([part], tmp_path, force=False)
-    (folder,) = tmp_path.iterdir()
+    monkeypatch.setattr(measure, "parts", lambda recipe, scale: [part])
+    runs = tmp_path / "runs" / "theory"
+    measure.carry_out(None, "demo", runs, force=False)
+    (folder,) = runs.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["provenance"]["commit"] and len(summary["provenance"]["starts"]) == 1
     (folder / "summary.json").write_text("{torn")
     with pytest.raises(OutputError, match="restore it, or use force=true"):
-        measure.carry_out([part], tmp_path, force=False)
-    measure.carry_out([part], tmp_path, force=True)
+        measure.carry_out(None, "demo", runs, force=False)
+    measure.carry_out(None, "demo", runs, force=True)
 
 
 def test_starts_of_a_folder_add_up(tmp_path):

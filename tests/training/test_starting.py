@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from infwidth import running, train
+from infwidth import job, train
 from infwidth.training.stopping import Interrupted
 from tests.conftest import REPOSITORY
 from tests.training.helpers import SMALL, small
@@ -28,9 +28,9 @@ train.main()
 @pytest.mark.parametrize(
     "module, name, said",
     [
-        ("running", "obtain", "Interrupted. What was written is kept, the same command goes on from there."),
+        ("job", "obtain", "Interrupted. What was written is kept, the same command goes on from there."),
         ("runs.spec", "stream", "Interrupted. What was written is kept, the same command goes on from there."),
-        ("train", "plain", "Interrupted before the run began."),
+        ("train", "plain", "interrupted"),
     ],
     ids=["while data is prepared", "while the model is built", "while the config is put together"],
 )
@@ -54,6 +54,6 @@ def test_whoever_calls_a_run_is_told(tmp_path, monkeypatch):
     def interrupted(data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "obtain", interrupted)
+    monkeypatch.setattr(job, "obtain", interrupted)
     with pytest.raises(Interrupted, match="the same command goes on from there"):
         train.run(small(tmp_path))

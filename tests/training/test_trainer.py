@@ -1,6 +1,7 @@
 """The trainer: what a run leaves behind, what decides its id, and how runs end."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -127,8 +128,8 @@ def test_selection_last_tests_the_last_epoch(tmp_path):
         ("trainer.device=hpu", "trainer.device=hpu cannot be used"),
         ("trainer.threads=1000000", "trainer.threads is 1000000; it must be at most 1024"),
         ("trainer.epochs=-1", "trainer.epochs is -1; it must be at least 0"),
-        ("trainer.epochs=1000000000000000000000", "trainer.epochs is 1000000000000000000000; it must be at most"),
-        ("trainer.steps=1000000000000000000000", "trainer.steps is 1000000000000000000000; it must be at most"),
+        ("trainer.epochs=1000000000000000000000", "trainer.epochs is too large a number"),
+        ("trainer.steps=1000000000000000000000", "trainer.steps is too large a number"),
         ("trainer.epochs=9000000000000000", "are more than can be counted; lower it"),
         ("trainer.clip_by=layer", "choose one of: global, parameter"),
         ("+trainer.momentum=0.9", "trainer.momentum is not a known key"),
@@ -147,7 +148,9 @@ def test_a_milestone_beyond_the_run(tmp_path):
 
 
 def test_an_output_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "results").write_text("a file where the folder should be")
+    folder = folder_of(tmp_path, train.run(small(tmp_path)))
+    shutil.rmtree(folder)
+    folder.write_text("a file where the folder should be")
     with pytest.raises(OutputError, match="cannot be written .* set paths.results"):
         train.run(small(tmp_path))
 
@@ -198,7 +201,7 @@ def test_an_adaptation_that_blows_up_at_test_is_a_divergence(tmp_path):
 
 def test_one_episode_has_no_standard_error(tmp_path, capsys):
     summary = train.run(small(tmp_path, "task.evaluation_episodes=1"))
-    assert "nan" not in capsys.readouterr().out and summary["metrics"]["test/accuracy_standard_error"] is None
+    assert "nan" not in capsys.readouterr().out and summary["metrics"].get("test/accuracy_standard_error") is None
 
 
 def counted(monkeypatch, owner, name):
