@@ -59,21 +59,21 @@ def compared(landmarks, seed, config, folder, exact):
     outputs = outputs_of(config, folder)
     exact = outputs if exact is None else exact
     centred = exact - exact.mean(1, keepdim=True)
-    projections = [row for row in epochs if "landmarks/projections_2" in row]
+    projections = [row for row in epochs if "model/projections_2" in row]
     found = {
         "landmarks": landmarks,
         "seed": seed,
         "accuracy": summary["metrics"]["test/accuracy"],
         "epoch": summary["best_epoch"],
         "loss": last["train/loss"],
-        "rows": max(row["landmarks/rows_2"] for row in epochs) if landmarks != "null" else None,
+        "rows": max(row["model/rows_2"] for row in epochs) if landmarks != "null" else None,
         "seconds": last["seconds"],
         "last_epoch_seconds": last["seconds"] - before["seconds"],
         "output_difference": ((outputs - exact).norm() / centred.norm()).item(),
         "same_predictions": 100 * (outputs.argmax(1) == exact.argmax(1)).double().mean().item(),
     }
     for name in ("change", "bound", "relative_error") if projections else ():
-        found[name] = max(row[f"landmarks/{name}_{l}"] for row in projections for l in (2, 3))
+        found[name] = max(row[f"model/{name}_{l}"] for row in projections for l in (2, 3))
     return found, outputs, [{k: row.get(k) for k in ("epoch", "validation/accuracy", "seconds")} for row in epochs]
 
 

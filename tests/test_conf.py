@@ -173,7 +173,7 @@ def choices_of(config):
         if dataclasses.is_dataclass(hint):
             yield from choices_of(hint)
         for part in (hint, *typing.get_args(hint)):
-            if typing.get_origin(part) is typing.Literal and name != "name":
+            if typing.get_origin(part) is typing.Literal and name != "name" and len(typing.get_args(part)) > 1:
                 yield name, set(typing.get_args(part))
 
 

@@ -67,10 +67,10 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
     import hydra
 
     from infwidth.runs.compose import refused
-    from infwidth.runs.overrides import on_command_line, require_choices
+    from infwidth.runs.overrides import on_command_line, own_folder, require_choices
 
     overrides = on_command_line()
-    require_choices(overrides, Path(folder))
+    require_choices(overrides, Path(folder), own_folder())
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
     try:
         hydra.main(config_path=folder, config_name=config_name, version_base="1.3")(_job(function))()

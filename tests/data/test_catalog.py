@@ -36,7 +36,7 @@ def test_a_group_that_is_none_is_a_sentence(data):
 @pytest.mark.parametrize(
     "places, message",
     [
-        ({"root": None}, "data.root must be a text, not None"),
+        ({"root": None}, "data.root must be a text, not null"),
         ({"root": 5}, "data.root must be a text, not 5"),
         ({"root": ""}, "data.root is empty"),
         ({"root": "/dev/null"}, "cannot be written .* set data.root"),

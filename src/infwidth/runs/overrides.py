@@ -86,21 +86,39 @@ def is_choice(override: Override, conf: Path) -> bool:
     return "/" in override.key_or_group or (conf / override.key_or_group).is_dir()
 
 
-def require_choices(overrides: Sequence[str], conf: Path) -> None:
-    """ConfigError for an override that cannot be read, and for one that chooses what a group of conf/ does not have."""
-    for override in parsed(overrides):
+def own_folder() -> Path | None:
+    """The folder of the user's own configs that --config-dir names, which is searched beside conf/."""
+    given = get_args_parser().parse_args().config_dir
+    return Path(given) if given else None
+
+
+def require_choices(overrides: Sequence[str], conf: Path, own: Path | None = None) -> None:
+    """ConfigError for an override that cannot be read, and for one that chooses what a group does not have.
+
+    own: a folder of the user's that is searched beside conf/, as those of hydra.searchpath are.
+    """
+    found = parsed(overrides)
+    searched = [conf, *([own] if own else []), *_search_path(found)]
+    for override in found:
         group = override.key_or_group
         if override.is_hydra_override() or not is_choice(override, conf):
             continue
-        if not (conf / group).is_dir():
+        if not any((folder / group).is_dir() for folder in searched):
             groups = sorted(p.name for p in conf.iterdir() if p.is_dir())
             raise ConfigError(f"{group} is not a group{meant(group, groups)}; there are: {', '.join(groups)}.")
-        _require_choice(override, conf / group)
+        _require_choice(override, [folder / group for folder in searched])
 
 
-def _require_choice(override: Override, folder: Path) -> None:
+def _search_path(overrides: Sequence[Override]) -> list[Path]:
+    """The folders that hydra.searchpath adds."""
+    added = [o.value() for o in overrides if o.key_or_group == "hydra.searchpath" and isinstance(o.value(), list)]
+    return [Path(str(place).removeprefix("file://")) for places in added for place in places]
+
+
+def _require_choice(override: Override, folders: Sequence[Path]) -> None:
     group = override.key_or_group
-    options = sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+    found = {p.relative_to(folder).with_suffix("").as_posix() for folder in folders for p in folder.rglob("*.yaml")}
+    options = sorted(found)
     if override.is_delete():
         raise ConfigError(
             f"{override.input_line} takes a group away, which a run needs; choose {_listed(options, '')}."

@@ -78,7 +78,7 @@ def test_a_number_of_landmarks_bounds_the_rows_at_every_step(landmarks, older):
         assert torch.equal(net.layers[0].joined()[1][-BATCH:], newest.rows[2][1])
         most = max(most, *rows(net))
     assert landmarks * (1 + older) <= most - R < landmarks * (1 + older) + BATCH
-    assert net.end_of_epoch(None)["landmarks/projections_2"] == net.bounded.record[0, 0] > 1
+    assert net.end_of_epoch(None)["projections_2"] == net.bounded.record[0, 0] > 1
 
 
 def test_without_landmarks_nothing_is_projected_and_nothing_said():
@@ -103,24 +103,24 @@ def test_the_function_is_near_the_exact_one(landmarks):
 @pytest.mark.filterwarnings("ignore:projected onto")
 def test_what_is_said_is_what_has_happened():
     net, x = fresh("epoch"), images(30, seed=8)
-    assert epoch(net, held_out=lambda: x).keys() == {"landmarks/rows_2", "landmarks/rows_3"}
+    assert epoch(net, held_out=lambda: x).keys() == {"rows_2", "rows_3"}
     epoch(net, end=False)
     features = net.traced(x, 3, keep=False)[1]
     layers = copy.deepcopy(net.layers)
     said = net.end_of_epoch(lambda: x)
-    assert said.keys() == {f"landmarks/{name}_{l}" for name in ("rows", *RECORDED) for l in (2, 3)}
+    assert said.keys() == {f"{name}_{l}" for name in ("rows", *RECORDED) for l in (2, 3)}
     for l, (unit, s, _) in enumerate(features, start=2):
         before, after = (which[l - 2].forward(unit, s)[0] for which in (layers, net.layers))
         change = ((after - before).norm() / before.norm()).item()
-        assert said[f"landmarks/change_{l}"] == pytest.approx(change, rel=1e-9) and change > 1e-6
-        assert change < said[f"landmarks/bound_{l}"]
-        assert said[f"landmarks/error_sum_{l}"] == said[f"landmarks/error_{l}"] > 0
-        assert 0 < said[f"landmarks/relative_error_{l}"] < 1
+        assert said[f"change_{l}"] == pytest.approx(change, rel=1e-9) and change > 1e-6
+        assert change < said[f"bound_{l}"]
+        assert said[f"error_sum_{l}"] == said[f"error_{l}"] > 0
+        assert 0 < said[f"relative_error_{l}"] < 1
     again = epoch(net, decay=0.01, held_out=lambda: x)
     for l in (2, 3):
-        left = said[f"landmarks/error_sum_{l}"] * (1 - 0.5 * 0.01) ** (IMAGES // BATCH)
-        assert again[f"landmarks/projections_{l}"] == 2
-        assert again[f"landmarks/error_sum_{l}"] == pytest.approx(left + again[f"landmarks/error_{l}"])
+        left = said[f"error_sum_{l}"] * (1 - 0.5 * 0.01) ** (IMAGES // BATCH)
+        assert again[f"projections_{l}"] == 2
+        assert again[f"error_sum_{l}"] == pytest.approx(left + again[f"error_{l}"])
 
 
 def test_a_change_beyond_the_tolerance_warns():
@@ -200,7 +200,7 @@ def test_in_less_precision_it_stays_near(dtype, storage):
         for _ in range(3):
             epoch(net)
     assert (narrow(x.to(dtype)) - wide(x)).norm() < (0.1 if storage else 1e-3) * wide(x).norm()
-    assert narrow.double()(x).dtype == torch.float64 and epoch(narrow)["landmarks/projections_2"] == 3
+    assert narrow.double()(x).dtype == torch.float64 and epoch(narrow)["projections_2"] == 3
 
 
 @pytest.mark.filterwarnings("ignore:projected onto")

@@ -104,8 +104,8 @@ class Bounded(nn.Module):
             )
 
     def _numbers(self, net: PiLimit) -> dict[str, float]:
-        found = {f"landmarks/rows_{l}": float(layer.rows) for l, layer in enumerate(net.layers, start=2)}
+        found = {f"rows_{l}": float(layer.rows) for l, layer in enumerate(net.layers, start=2)}
         for l, record in enumerate(self.record.tolist(), start=2):
             if record[RECORDED.index("projections")]:
-                found |= {f"landmarks/{name}_{l}": value for name, value in zip(RECORDED, record, strict=True)}
+                found |= {f"{name}_{l}": value for name, value in zip(RECORDED, record, strict=True)}
         return found
