@@ -72,7 +72,7 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
     built = table.build(lines, paper)
     table.write_csv(built, output / "table.csv")
     shown = table.display(built, lines, labels, recipe.columns)
-    notes = [note for line in lines for note in line.notes]
+    notes = [note for group in table.same_runs(lines) for note in group[-1].notes]
     if any(line.marked for line in lines):
         notes.append(MARKED)
     if not plan.published:

@@ -221,7 +221,7 @@ def display(
     more: other metrics whose means stand beside.
     """
     shown = []
-    for group in _same_runs(found):
+    for group in same_runs(found):
         line = group[0]
         mine = table[(table.row == line.row) & (table.scale == line.scale) & (table.data == line.data)]
         headline = mine[mine.metric == "accuracy"].iloc[0]
@@ -252,13 +252,14 @@ def display(
     return pd.DataFrame(shown)
 
 
-def _same_runs(found: Sequence[Line]) -> list[list[Line]]:
-    """Lines of one row on the same runs, at several scales, together."""
+def same_runs(found: Sequence[Line]) -> list[list[Line]]:
+    """Lines of one row on the same runs, at several scales, together, where the largest of these stands."""
     groups: dict[tuple[str, str, str], list[Line]] = {}
     for line in found:
         ids = " ".join(sorted(r.id for r in line.records))
         groups.setdefault((line.row, line.data, ids), []).append(line)
-    return list(groups.values())
+    place = {id(line): i for i, line in enumerate(found)}
+    return sorted(groups.values(), key=lambda group: place[id(group[-1])])
 
 
 def _mean_of(mine: pd.DataFrame, metric: str) -> str:
