@@ -19,6 +19,7 @@ from infwidth.config import key, load
 from infwidth.errors import ConfigError, InfwidthError
 from infwidth.reporting.page import Section
 from infwidth.runs.compose import COMMANDS, composed, plain
+from infwidth.runs.folders import folder_of_runs
 from infwidth.runs.plan import EXPERIMENTS, Planned, keep, plan_of, read_recipe
 from infwidth.theory import experiment as theory
 from infwidth.training.logging import WandbReport
@@ -73,6 +74,7 @@ def reproduce(chosen: ReproduceConfig) -> list[str]:
     plan = plan_of(chosen.experiment, overrides, chosen.name, chosen.scale, chosen.rows or ())
     more = [f"data={chosen.data}"] if chosen.data in recipe.datasets else []
     runs = plan.runs(chosen.scale, chosen.seeds, chosen.rows, [*more, *(() if plan.overrides else overrides)])
+    folder_of_runs(runs[0].config["paths"]["results"], plan.name)  # refuses what is no folder
     if not plan.published:
         print(
             f"{' '.join(plan.overrides)} makes other runs than the published ones; they are named {plan.name} "
@@ -97,7 +99,7 @@ def measured(chosen: ReproduceConfig) -> None:
         )
     common = composed("train", [f"scale={chosen.scale}", *chosen.overrides])
     recipe = theory.read_recipe(EXPERIMENTS / chosen.experiment)
-    folder = Path(common["paths"]["results"]) / "runs" / chosen.experiment
+    folder = folder_of_runs(common["paths"]["results"], chosen.experiment)  # refuses what is no folder
     measure.carry_out(recipe, chosen.scale, folder, chosen.force)
     _reported(chosen, chosen.experiment, common)
 
