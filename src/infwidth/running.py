@@ -179,11 +179,21 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     summary = end(status)
     directory.forget_progress()
     if spec.run.scale != "demo" if spec.run.replay is None else spec.run.replay:
-        summary = {**summary, "replay": replaying.record(job)}
-        directory.write_summary(summary)
+        summary = _with_replay(job, summary)
     print(_sentence(job, summary), flush=True)
     if trainer.stop.asked:  # during the last evaluation, when there was nothing left to save
         raise Interrupted(f"{spec.label} was at its end when it was asked to stop, and is {status}.")
+    return summary
+
+
+def _with_replay(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary with what it takes to replay the run; a run whose twin cannot be made is as good without."""
+    try:
+        summary = {**summary, "replay": replaying.record(job)}
+    except InfwidthError as e:
+        print(f"{job.spec.label}: it cannot be replayed later, its shortened twin does not run ({e})", flush=True)
+        return summary
+    job.directory.write_summary(summary)
     return summary
 
 
