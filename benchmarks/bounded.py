@@ -11,7 +11,7 @@ outputs of the selected states lie apart, and the errors that were measured at t
 import json
 
 import torch
-from common import heading, options, written
+from common import carried_out, heading, plain_options, written
 
 from infwidth import train
 from infwidth.data.catalog import obtain
@@ -30,7 +30,7 @@ def keys_of(landmarks):
     return [f"model.landmarks={which}"] + ([f"model.older_rows={older}"] if older else [])
 
 
-def carried_out(config):
+def finished(config):
     """The folder of a run that is finished, after it has been carried out if it was not."""
     folders = []
     train.run(config, folders.append)
@@ -48,7 +48,7 @@ def outputs_of(config, folder):
     spec, cpu = specified(config), torch.device("cpu")
     task = spec.build_task(obtain(config["data"]), cpu)
     net = spec.build_model(Shape(task.inputs, task.outputs), cpu)
-    net.load_state(checkpoints.load(folder / "checkpoints" / checkpoints.BEST)[0])
+    net.load_state(checkpoints.load(folder / "checkpoints" / checkpoints.BEST).tensors)
     return net.outputs(task.x["test"])
 
 
@@ -78,26 +78,25 @@ def compared(landmarks, seed, config, folder, exact):
 
 
 def main():
-    parser = options(__doc__, rounds=1)
+    parser = plain_options(__doc__)
     parser.add_argument("--landmarks", nargs="+", default=["null", "epoch", "epoch/2", "epoch/3", "5000", "10000"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--results", default="results")
     arguments, overrides = parser.parse_known_args()
-    found = {**heading(arguments.rounds), "runs": []}
+    found = {**heading(1), "runs": []}
     for seed in arguments.seeds:
         exact = None
         for landmarks in arguments.landmarks:
             more = [f"seed={seed}", f"paths.results={arguments.results}", *keys_of(landmarks), *overrides]
             config = composed("train", [*BASE, *more])
-            run, outputs, epochs = compared(landmarks, seed, config, carried_out(config), exact)
+            run, outputs, epochs = compared(landmarks, seed, config, finished(config), exact)
             exact = outputs if landmarks == "null" else exact
             found["runs"].append({**run, "epochs": epochs})
             rows = "all" if run["rows"] is None else f"{run['rows']:.0f}"
             print(
                 f"seed {seed}, landmarks {landmarks:>8}: {run['accuracy']:.2f} % on the test, loss {run['loss']:.3f}, "
-                f"{rows} rows at most at an epoch's end, {run['seconds']:.0f} s, "
-                f"the last epoch {run['last_epoch_seconds']:.1f} s; "
-                f"outputs off by {100 * run['output_difference']:.1f} %, "
+                f"{rows} rows at most at an epoch's end, {run['seconds']:.0f} s, the last epoch "
+                f"{run['last_epoch_seconds']:.1f} s; outputs off by {100 * run['output_difference']:.1f} %, "
                 f"{run['same_predictions']:.1f} % of predictions the same"
                 + (f"; a projection changed outputs by {100 * run['change']:.2f} % at most" if "change" in run else ""),
                 flush=True,
@@ -106,4 +105,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    carried_out(main)

@@ -37,14 +37,15 @@ class PiLimitConfig(PiConfig):
         return self.limit(shape, generator, dtype, storage, self.landmarks, self.older_rows)
 
     def grows_with(self) -> str:
-        return "steps"
+        return {None: "steps", "epoch": "examples"}.get(self.landmarks, "inputs")
 
     def _growth(self, shape: Shape, dtype: torch.dtype) -> Growth:
         trained = [self.rank] * (self.depth - 1) + [shape.outputs] * (self.readout_multiplier > 0)
         storage = getattr(torch, self.storage) if self.storage else dtype
         landmarks = self.landmarks
         if landmarks == "epoch":
-            landmarks = shape.batch * shape.per_epoch or shape.examples or None
+            known = [n for n in (shape.batch * shape.per_epoch, shape.examples) if n]
+            landmarks = min(known, default=None)
         return Growth(self.rank, tuple(trained), self.depth, storage, dtype, landmarks, self.older_rows)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:

@@ -1,13 +1,14 @@
 """A pi-limit whose rows are projected onto landmarks: how many stay, which, what is recorded, what it goes with."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from infwidth.errors import CheckpointError
 from infwidth.models.cost import Shape
-from infwidth.models.family import config_of
+from infwidth.models.family import config_of, largest_fitting
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import pi_limit, sampled
 from infwidth.models.pi.bounded import RECORDED, TOLERANCE
@@ -186,8 +187,8 @@ def test_the_rows_of_a_bounded_limit_are_a_function_that_any_limit_takes_over():
     assert torch.equal(exact(x), net(x))
     with pytest.raises(CheckpointError, match="bounded.epoch_start is missing"):
         net.load_state(exact.state())
-    wide = sampled(net, 20_000, generator(1))
-    assert (wide(x) - net(x)).norm() < 0.1 * net(x).norm()
+    wide = sampled(net, 2_000, generator(1))
+    assert (wide(x) - net(x)).norm() < 0.3 * net(x).norm()
     torch.testing.assert_close(net.feature_kernel(x), exact.feature_kernel(x))
 
 
@@ -245,3 +246,16 @@ def test_memory_and_work_are_predicted_within_bounds():
 
 def test_how_many_older_rows_is_no_part_of_the_id_of_an_exact_limit():
     assert keys().idle() == ("older_rows",) and keys(landmarks=100).idle() == ()
+
+
+@pytest.mark.parametrize(
+    "landmarks, part", [(None, "steps"), ("epoch", "examples"), (5000, "inputs")], ids=["exact", "epoch", "number"]
+)
+def test_what_is_to_be_lowered_where_memory_is_short_is_what_it_grows_with(landmarks, part):
+    shape, available = Shape(3072, 10, False, 10_000, 32, 50 * 313, 0, 313), 60_000_000
+    config = keys(landmarks=landmarks)
+    name, largest = largest_fitting(config, shape, available, torch.float32)
+    assert name == part
+    if landmarks == "epoch":
+        fits, not_yet = (config.memory(replace(shape, examples=n), torch.float32) for n in (largest, largest + 200))
+        assert 100 < largest < 10_000 and fits <= available < not_yet
