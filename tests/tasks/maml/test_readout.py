@@ -131,7 +131,7 @@ def test_evaluation_by_features_is_evaluation_by_images(model, tmp_path, monkeyp
             ["model=pi_limit", "task.adaptation.parameters=all"],
             "does not adapt with task.adaptation.parameters=all and task.adaptation.order=second",
         ),
-        (["model=pi_limit", "task.meta_batch=100000000"], "task.meta_batch is 100000000; it must be at most 10000"),
+        (["model=pi_limit", "task.meta_batch=100000000"], "task.meta_batch is 600000000, and so many episodes"),
         (["model=pi_limit", "task.adaptation.steps=0"], "task.adaptation.steps is 0; it must be at least 1"),
         (
             ["model=pi_limit", "trainer.schedule.name=multistep", "trainer.schedule.milestones=[100000]"],

@@ -82,7 +82,7 @@ class Images(Task):
         self.inputs, self.outputs = self.x["train"].shape[1], len(class_names)
         self.steps_per_epoch = -(-wanted // config.batch)
         self.selects = config.validation_images > 0
-        self.examples, self.batch = wanted, config.batch
+        self.examples, self.batch = wanted, min(wanted, config.batch)
         self.evaluated = len(self.y["validation"] if self.selects else self.y["test"])
 
     def _wanted(self, total: int) -> int:

@@ -31,7 +31,7 @@ class MAMLConfig(TaskConfig):
     ways: int = key(at_least=2, default=5)
     shots: int = key(at_least=1, default=1)
     queries: int = key(at_least=1, default=1)
-    meta_batch: int = key(at_least=1, at_most=10_000, default=32)
+    meta_batch: int = key(at_least=1, default=32)
     steps_per_epoch: int = key(at_least=1, default=100)
     evaluation_episodes: int = key(at_least=1, default=3200)
     test_seeds: int | None = key(at_least=2, default=None)
