@@ -43,6 +43,7 @@ PAIRS = [
     for model in ("model=finite", "model=mu_limit", "model=ntk_limit")
 ]
 PAIRS += [(IMAGES, model) for model in ("model=finite", "model=pi_net", "model=pi_limit")]
+PAIRS += [((*IMAGES, "model.landmarks=epoch"), "model=pi_limit")]
 
 
 def same_results(a, b):
@@ -67,7 +68,7 @@ def undisturbed(tmp_path_factory):
     return carried_out
 
 
-@pytest.mark.parametrize("task, model", PAIRS, ids=lambda x: x if isinstance(x, str) else x[0])
+@pytest.mark.parametrize("task, model", PAIRS, ids=lambda x: x if isinstance(x, str) else f"{x[0]} {x[-1]}")
 @pytest.mark.parametrize("after", [1, 7, 11, 17])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, undisturbed, task, model, after):
     """Killed at step ``after`` without any chance to save, as by kill -9: whatever was not in a checkpoint is lost."""

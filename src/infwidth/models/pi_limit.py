@@ -47,6 +47,9 @@ class PiLimitConfig(PiConfig):
             landmarks = shape.batch * shape.per_epoch or shape.examples or None
         return Growth(self.rank, tuple(trained), self.depth, storage, dtype, landmarks, self.older_rows)
 
+    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
+        return self._growth(shape, dtype).state(shape)
+
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         return self._growth(shape, dtype).memory(shape)
 
