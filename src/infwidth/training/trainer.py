@@ -216,7 +216,8 @@ class Trainer:
     def _conclude(self, initial: np.ndarray | None) -> str:
         """Keep the selected state and its features, test it, and keep the task's evidence and what it concludes."""
         if self.best_state:
-            self.model.restore(self.best_state)
+            with self._doing("the return to the best state"):
+                self.model.restore(self.best_state)
             self.best_state, self.evaluations = {}, self.best_evaluations
         if self.config.checkpoint_every:
             best = self.directory.checkpoints / checkpoints.BEST
@@ -267,10 +268,12 @@ class Trainer:
     def _save(self) -> None:
         self._note_time()
         if self.config.checkpoint_every:
-            resuming.save(self.directory, self.model, self.best_state, self.at)
+            with self._doing("a checkpoint"):
+                resuming.save(self.directory, self.model, self.best_state, self.at)
 
     def _resume(self) -> None:
-        found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
+        with self._doing("the resumption"):
+            found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
         if found is not None:
             self.at, self.best_state, self.evaluations = found.position, found.best, {}
         self.began = time.perf_counter() - self.at.seconds
