@@ -145,8 +145,8 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     except OutputError:
         logger.finish({}, failed=True)  # a run that W&B is left with swallows the next one in this process
         raise
-    grows_to, listeners = job.resources.grows_to, (starts, logger)
-    trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grows_to, listeners)
+    grown, listeners = job.resources.grown, (starts, logger)
+    trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grown, listeners)
 
     def end(status: str, **error: str) -> dict[str, Any]:
         summary = plain(

@@ -12,7 +12,7 @@ from infwidth.models.contract import Model
 from infwidth.models.linear.net import LinearNet
 from infwidth.tasks.images.task import Images
 from infwidth.tasks.maml.task import MAML
-from infwidth.training import prediction
+from infwidth.training import checkpoints, prediction
 from infwidth.training.memory import during
 from infwidth.training.resources import Predicted, Resources
 from tests.training.helpers import metrics_of, only_folder, small
@@ -116,15 +116,28 @@ def test_a_model_of_which_not_one_step_fits_is_to_be_smaller(tmp_path):
 
 
 def test_room_for_what_a_model_grows_to_is_asked_for_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(Resources, "grows_to", 10**15)
+    monkeypatch.setattr(Resources, "grown", 10**15)
     with pytest.raises(CheckpointError, match=r"a checkpoint of 2000000000.0 MB would fill more than half"):
         train.run(small(tmp_path))
 
 
-def test_a_growing_model_grows_to_no_less_than_its_state(tmp_path):
-    train.run(small(tmp_path, "task=cifar10", "model=pi_limit"))
-    predicted = json.loads((only_folder(tmp_path) / "summary.json").read_text())["predicted"]["parameter_bytes"]
-    assert (only_folder(tmp_path) / "checkpoints/best.safetensors").stat().st_size < predicted
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["task=cifar10", "model=pi_limit"],
+        ["task=cifar10", "model=pi_limit", "model.landmarks=60", "trainer.epochs=4"],
+        ["task=cifar10", "model=nngp_limit", "task.validation_images=0"],
+        ["model=ntk_limit"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_state_grows_to_is_known_at_the_start(tmp_path, monkeypatch, overrides):
+    asked = []
+    monkeypatch.setattr(checkpoints, "require_room", lambda folder, size: asked.append(size))
+    train.run(small(tmp_path, *overrides, "trainer.selection=last"))
+    best = checkpoints.load(only_folder(tmp_path) / "checkpoints/best.safetensors")
+    size = checkpoints.size_of(best.tensors)
+    assert asked[-1] == size and 0.99 * size < asked[0] / 2 < 1.7 * size  # but for biases
 
 
 def test_a_demo_that_would_take_hours_is_refused_and_the_pairing_named_that_does_not(tmp_path, monkeypatch):

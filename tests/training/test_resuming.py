@@ -19,7 +19,7 @@ from infwidth.errors import CheckpointError, OutputError
 from infwidth.models.contract import Model
 from infwidth.tasks.contract import Evaluation
 from infwidth.tasks.images.task import Images
-from infwidth.training import checkpoints
+from infwidth.training import checkpoints, resuming
 from infwidth.training.run_directory import RunDirectory
 from infwidth.training.stopping import Interrupted
 from infwidth.training.trainer import Trainer
@@ -43,6 +43,7 @@ PAIRS = [
     for model in ("model=finite", "model=mu_limit", "model=ntk_limit")
 ]
 PAIRS += [(IMAGES, model) for model in ("model=finite", "model=pi_net", "model=pi_limit")]
+PAIRS += [((*IMAGES, "model.landmarks=epoch"), "model=pi_limit")]
 
 
 def same_results(a, b):
@@ -67,7 +68,7 @@ def undisturbed(tmp_path_factory):
     return carried_out
 
 
-@pytest.mark.parametrize("task, model", PAIRS, ids=lambda x: x if isinstance(x, str) else x[0])
+@pytest.mark.parametrize("task, model", PAIRS, ids=lambda x: x if isinstance(x, str) else f"{x[0]} {x[-1]}")
 @pytest.mark.parametrize("after", [1, 7, 11, 17])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, undisturbed, task, model, after):
     """Killed at step ``after`` without any chance to save, as by kill -9: whatever was not in a checkpoint is lost."""
@@ -236,6 +237,27 @@ def test_without_a_good_checkpoint_the_run_begins_anew_and_says_so(tmp_path, sto
     assert train.run(config)["metrics"] == undisturbed["metrics"]
     said = capsys.readouterr().out
     assert said.count("is not used") == 2 and "the run begins anew" in said
+
+
+FRESH = {"A": torch.zeros(3, 4), "rows.0": torch.zeros(2, 5), "m": torch.zeros(2, dtype=torch.float64)}
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"rows.0": torch.zeros(9, 5, dtype=torch.int32)}, r"'rows.0' is \(9, 5\) of torch.int32, not \(2, 5\) of"),
+        ({"rows.1": torch.zeros(9, 4)}, r"'rows.1' is \(9, 4\) of torch.float32, not \(2, 5\)"),
+        ({"A": torch.zeros(3)}, "'A' is "),
+        ({"m": torch.zeros(7)}, "'m' is .* of torch.float32, not .* of torch.float64"),
+        ({"other.1": torch.zeros(9, 5)}, "'other.1' is missing or unknown"),
+        ({"A": None}, "'A' is missing or unknown"),
+    ],
+)
+def test_a_state_has_the_types_and_the_kinds_of_rows_of_its_model(change, said):
+    grown = {"rows.0": torch.zeros(9, 5), "rows.1": torch.zeros(1, 5), "m": torch.zeros(10, dtype=torch.float64)}
+    resuming.require_alike(FRESH | grown, FRESH)
+    with pytest.raises(CheckpointError, match=said):
+        resuming.require_alike({k: v for k, v in (FRESH | grown | change).items() if v is not None}, FRESH)
 
 
 def test_a_state_that_a_model_takes_over_in_part_is_not_gone_on_with(tmp_path, stopped, monkeypatch):

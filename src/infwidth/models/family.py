@@ -62,6 +62,10 @@ class FamilyConfig(Protocol):
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         """Bytes of what the model comes to hold in a run, before any of it is allocated."""
 
+    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
+        """Bytes of the model's state at the end of a run; 0 where that is as large as at its start."""
+        return 0
+
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         """What a run takes; sizes: of a typical batch of bags. None where it is not predicted."""
         return None

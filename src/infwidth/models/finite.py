@@ -10,7 +10,7 @@ from infwidth.errors import ConfigError
 from infwidth.models import linear, mlp
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work, of_dense_network
-from infwidth.models.family import Family, Offers
+from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS as LINEAR_ADAPTS
 from infwidth.models.mlp.adapted import ADAPTS
@@ -44,7 +44,7 @@ class MultipliersConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FiniteConfig:
+class FiniteConfig(FamilyConfig):
     """conf/model/finite.yaml"""
 
     name: Literal["finite"]

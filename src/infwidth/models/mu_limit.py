@@ -9,14 +9,14 @@ from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
-from infwidth.models.family import Family, Offers
+from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS
 from infwidth.parametrization import ABC, named, require_limit
 
 
 @dataclass(frozen=True, kw_only=True)
-class MuLimitConfig:
+class MuLimitConfig(FamilyConfig):
     """conf/model/mu_limit.yaml"""
 
     name: Literal["mu_limit"]

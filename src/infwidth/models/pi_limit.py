@@ -48,6 +48,9 @@ class PiLimitConfig(PiConfig):
             landmarks = min(known, default=None)
         return Growth(self.rank, tuple(trained), self.depth, storage, dtype, landmarks, self.older_rows)
 
+    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
+        return self._growth(shape, dtype).state(shape)
+
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         return self._growth(shape, dtype).memory(shape)
 

@@ -39,8 +39,7 @@ def chosen_device(trainer: TrainerConfig) -> torch.device:
 
 def asked_of_model(trainer: TrainerConfig, task: Task, length: Length) -> Shape:
     """What the run asks of its model."""
-    evaluations = length.last // (length.per_epoch * trainer.evaluate_every) + 1
-    evaluated = task.evaluated * evaluations
+    evaluated = task.evaluated * length.evaluations(trainer.evaluate_every)
     steps, per_epoch = length.last, length.per_epoch
     return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated, per_epoch)
 
@@ -60,10 +59,9 @@ class Resources:
         return self.model.memory(self.shape, self.dtype)
 
     @property
-    def grows_to(self) -> int:
-        """Bytes that the state of a model comes to that grows with its steps; 0 for one that is as large at the
-        start."""
-        return self.parameter_bytes if self.model.grows_with() == "steps" else 0
+    def grown(self) -> int:
+        """Bytes of the model's state at the end; 0 where that is as large as at the start."""
+        return self.model.grown(self.shape, self.dtype)
 
     def require_memory(self, task: Task) -> None:
         """ConfigError, before anything is allocated, if the model or a batch does not fit."""

@@ -43,7 +43,7 @@ class Trainer:
     """Trains ``model`` on ``task`` and leaves everything in ``directory``; resumes from what is there.
 
     length: of the run, from :func:`infwidth.training.config.checked`. label: what the run is called on the screen.
-    grows_to: bytes that the model's state comes to, where it grows. listeners: are told what is logged.
+    grown: bytes that the model's state comes to, where it grows. listeners: are told what is logged.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Trainer:
         length: Length,
         directory: RunDirectory,
         label: str,
-        grows_to: int = 0,
+        grown: int = 0,
         listeners: Iterable[Listener] = (),
     ):
         self.config, self.task, self.model, self.length = config, task, model, length
-        self.directory, self.label, self.grows_to, self.listeners = directory, label, grows_to, list(listeners)
+        self.directory, self.label, self.grown, self.listeners = directory, label, grown, list(listeners)
         self.at, self.stop, self.began = Position(), Stop(), 0.0
         self.best_state: dict[str, Tensor] = {}  # a snapshot of the selected state, where that is not the present one
         self.best_evaluations: dict[str, Evaluation] = {}
@@ -97,6 +97,7 @@ class Trainer:
         """
         try:
             initial = self._features()
+            self._require_room()
             self.directory.truncate_metrics(0)
             self.began = time.perf_counter()
             with self._doing("the fit"):
@@ -215,7 +216,8 @@ class Trainer:
     def _conclude(self, initial: np.ndarray | None) -> str:
         """Keep the selected state and its features, test it, and keep the task's evidence and what it concludes."""
         if self.best_state:
-            self.model.restore(self.best_state)
+            with self._doing("the return to the best state"):
+                self.model.restore(self.best_state)
             self.best_state, self.evaluations = {}, self.best_evaluations
         if self.config.checkpoint_every:
             best = self.directory.checkpoints / checkpoints.BEST
@@ -258,18 +260,20 @@ class Trainer:
             listener.log(row)
 
     def _require_room(self) -> None:
-        """CheckpointError without room for the last state and the one before: said now, not after hours of work."""
+        """CheckpointError without room for the state and the best one so far: said now, not after hours of work."""
         if self.config.checkpoint_every:
-            size = max(checkpoints.size_of(self.model.state()), self.grows_to)
+            size = max(checkpoints.size_of(self.model.state()), self.grown)
             checkpoints.require_room(self.directory.checkpoints, 2 * size)
 
     def _save(self) -> None:
         self._note_time()
         if self.config.checkpoint_every:
-            resuming.save(self.directory, self.model, self.best_state, self.at)
+            with self._doing("a checkpoint"):
+                resuming.save(self.directory, self.model, self.best_state, self.at)
 
     def _resume(self) -> None:
-        found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
+        with self._doing("the resumption"):
+            found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
         if found is not None:
             self.at, self.best_state, self.evaluations = found.position, found.best, {}
         self.began = time.perf_counter() - self.at.seconds

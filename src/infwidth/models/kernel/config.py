@@ -9,7 +9,7 @@ from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
-from infwidth.models.family import Offers
+from infwidth.models.family import FamilyConfig, Offers
 from infwidth.models.kernel.bag_machine import BagKernelMachine
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.kernel.machine import KernelMachine
@@ -28,7 +28,7 @@ TP4_ONLY, PILIM_ONLY = ("sigma_u", "sigma_v"), ("sigma_w", "weight_rates", "bias
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelConfig:
+class KernelConfig(FamilyConfig):
     """conf/model/nngp_limit.yaml and ntk_limit.yaml"""
 
     name: Literal["nngp_limit", "ntk_limit"]
@@ -139,6 +139,11 @@ class KernelConfig:
             return None
         n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)
         return Work(2 * shape.inputs * pairs + n**3 / 3, 0, 0, self.depth * pairs, (2048, 2048, 2048))
+
+    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
+        """An input and its coefficients for every example, except of bags, which are few and known."""
+        examples = shape.examples if self.solve == "regression" else shape.batch * shape.steps
+        return 0 if shape.bags else examples * (shape.inputs + shape.outputs) * dtype.itemsize
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         if self.solve == "regression":

@@ -7,6 +7,7 @@ import torch
 
 from infwidth.config import key
 from infwidth.models.cost import Shape
+from infwidth.models.family import FamilyConfig
 from infwidth.models.mlp.multipliers import Factors
 from infwidth.models.pi.limit import PiLimit
 from infwidth.models.pi.start import pi_limit
@@ -14,7 +15,7 @@ from infwidth.parametrization import ABC, named
 
 
 @dataclass(frozen=True, kw_only=True)
-class PiConfig:
+class PiConfig(FamilyConfig):
     """The keys of a pi-limit and of a network drawn from it."""
 
     depth: int = key(at_least=1, default=2)

@@ -34,6 +34,13 @@ class Growth:
             appended = min(appended, self.landmarks + self.projected + shape.batch)
         return self.rank + appended
 
+    def state(self, shape: Shape) -> int:
+        """The first layer, and the rows in use at the end."""
+        return shape.inputs * self.rank * self.dtype.itemsize + self._in_use(shape)
+
+    def _in_use(self, shape: Shape) -> int:
+        return sum(self.rows(shape) * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
+
     def memory(self, shape: Shape) -> int:
         """The growing arrays, what is kept of a batch from its forward to its backward pass, and the projection's."""
         length = self.rows(shape)
@@ -53,8 +60,7 @@ class Growth:
             return 0
         p, size = self.landmarks, self.dtype.itemsize
         copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 28 * k) for k in self.outputs]
-        best = sum(self.rows(shape) * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
-        return p * p * size + max(copies) + best
+        return p * p * size + max(copies) + self._in_use(shape)
 
     def work(self, shape: Shape) -> Work:
         # Operations for each example and row; the backward pass takes as many.
