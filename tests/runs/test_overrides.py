@@ -18,8 +18,8 @@ def sentence(*given):
 @pytest.mark.parametrize(
     "given, said",
     [
-        ("experiment=maml", "experiment=maml does not exist; choose one of: cifar10/..., maml/..., "),
-        ("experiment=mamml/width_32", "(did you mean experiment=maml/width_32?); choose one of: cifar10/..., "),
+        ("experiment=maml", "experiment=maml does not exist; choose one of: bounded_cifar10/..., "),
+        ("experiment=mamml/width_32", "(did you mean experiment=maml/width_32?); choose one of: bounded_cifar10/..., "),
         ("data=mnist", "data=mnist does not exist; choose one of: cifar10, digits, fil9"),
         ("scale=moon", "scale=moon does not exist; choose one of: cpu, demo, paper."),
         ("model/first=finite", "model/first is not a group; there are: "),

@@ -97,5 +97,5 @@ def test_a_recipe_that_is_none_is_a_sentence(tmp_path, monkeypatch, content, sai
 def test_unknown_rows_and_experiments():
     with pytest.raises(ConfigError, match="rows has 'width_3', which experiment maml does not have"):
         plan_of("maml").runs("demo", 1, ["width_3"])
-    with pytest.raises(ConfigError, match="experiment 'mamml' is not known; choose one of: cifar10"):
+    with pytest.raises(ConfigError, match="experiment 'mamml' is not known; choose one of: bounded_cifar10"):
         plan_of("mamml")

@@ -48,7 +48,10 @@ class ScaleRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """experiments/<name>/recipe.yaml"""
+    """experiments/<name>/recipe.yaml
+
+    exact: for rows of pi-limits with landmarks, the row that keeps everything and is like them otherwise.
+    """
 
     title: str
     claim: str
@@ -63,8 +66,9 @@ class Recipe:
     candidates: dict[str, Any] | None = None
     limits: tuple[str, ...]
     curves: tuple[str, ...]
-    pca_title: str
-    pca: tuple[PanelRecipe, ...]
+    pca_title: str = ""
+    pca: tuple[PanelRecipe, ...] = ()
+    exact: dict[str, Any] | None = None
     demo: ScaleRecipe
     cpu: ScaleRecipe
     paper: ScaleRecipe
@@ -92,11 +96,13 @@ def read_recipe(name: str) -> Recipe:
     if not path.exists():
         raise ConfigError(f"experiment {name!r} is not known; choose one of: {', '.join(sorted(experiments()))}.")
     recipe = load(Recipe, read_yaml(path), f"{RECIPE} of {name}")
-    unknown = [row for row in recipe.candidates or {} if row not in recipe.rows]
-    if unknown:
-        raise ConfigError(
-            f"{path} has candidates of {unknown[0]!r}, which is no row; the rows are: {', '.join(recipe.rows)}."
-        )
+    compared = recipe.exact or {}
+    for what, named in (("candidates of", recipe.candidates or {}), ("exact for", [*compared, *compared.values()])):
+        unknown = [row for row in named if row not in recipe.rows]
+        if unknown:
+            raise ConfigError(
+                f"{path} has {what} {unknown[0]!r}, which is no row; the rows are: {', '.join(recipe.rows)}."
+            )
     return recipe
 
 

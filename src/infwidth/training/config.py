@@ -31,6 +31,7 @@ class TrainerConfig:
     selection: Literal["validation", "last", "paper"] = "validation"
     evaluate_every: int = key(at_least=1, default=1)
     checkpoint_every: int = key(at_least=0, default=5, decides=False)
+    keep_evaluations: bool = key(default=False, decides=False)
     progress: bool = key(default=True, decides=False)
     device: str = key(default="auto", decides=False)
     dtype: Literal["float32", "float64"] = "float32"

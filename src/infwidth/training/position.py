@@ -11,7 +11,10 @@ from infwidth.training.config import Length
 
 @dataclass
 class Position:
-    """epoch, step: how many are done; seconds: of training; history: metrics of the steps of an epoch that is not over.
+    """epoch, step: how many are done; history: metrics of the steps of an epoch that is not over.
+
+    seconds: of training, by the clock; cpu_seconds: the same, of all threads of this process, whatever else the machine
+    is doing; step_cpu_seconds: those of the steps alone.
 
     best: the validation of the state that is selected so far, and its epoch; empty before the first validation.
     """
@@ -19,6 +22,8 @@ class Position:
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    step_cpu_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
 
@@ -29,9 +34,11 @@ class Position:
     def of(cls, info: Mapping[str, Any], length: Length) -> "Position":
         """From what a checkpoint says. CheckpointError if a run of this length is never there."""
         epoch, step = _whole(info, "epoch"), _whole(info, "step")
-        seconds, history, best = info.get("seconds"), info.get("history"), info.get("best")
-        if not _number(seconds) or seconds < 0:
-            raise CheckpointError(f"its seconds are {seconds!r}")
+        seconds = {name: info.get(name) for name in ("seconds", "cpu_seconds", "step_cpu_seconds")}
+        for name, value in seconds.items():
+            if not _number(value) or value < 0:
+                raise CheckpointError(f"its {name} are {value!r}")
+        history, best = info.get("history"), info.get("best")
         if not isinstance(history, list) or not all(_metrics(row) for row in history):
             raise CheckpointError("its history is not one of metrics")
         if not _metrics(best) or (best and not {"epoch", "loss"} <= best.keys()):
@@ -43,7 +50,8 @@ class Position:
             )
         if best and not 0 <= _whole(best, "epoch") <= epoch:
             raise CheckpointError(f"its best epoch is {best['epoch']}")
-        return cls(epoch, step, float(seconds), history, {k: math.nan if v is None else v for k, v in best.items()})
+        best = {k: math.nan if v is None else v for k, v in best.items()}
+        return cls(epoch, step, **{k: float(v) for k, v in seconds.items()}, history=history, best=best)
 
 
 def _whole(info: Mapping[str, Any], name: str) -> int:

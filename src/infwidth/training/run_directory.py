@@ -23,7 +23,7 @@ DECIDES_NUMBERS = False
 
 CONFIG, METRICS, SUMMARY, FEATURES = "config.yaml", "metrics.jsonl", "summary.json", "features.npz"
 EVIDENCE_ARRAYS, EVIDENCE_TABLES = "evidence.npz", "evidence.json"
-CHECKPOINTS, LOCK = "checkpoints", ".lock"
+CHECKPOINTS, EVALUATIONS, LOCK = "checkpoints", "evaluations", ".lock"
 
 TRIES, BETWEEN = 10, 0.05
 """How often a lock is asked for, and the seconds between: who looks whether it is taken has it for a moment."""
@@ -159,6 +159,13 @@ class RunDirectory:
 
     def write_features(self, **arrays: np.ndarray) -> None:
         self.write_files({FEATURES: _archive(arrays)})
+
+    def write_evaluation(self, epoch: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """evaluations/<epoch>.npz; nothing where there is nothing."""
+        if arrays:
+            with self._writing():
+                (self.path / EVALUATIONS).mkdir(exist_ok=True)
+            self.write_files({f"{EVALUATIONS}/{epoch}.npz": _archive(arrays)})
 
     def write_evidence(
         self, arrays: Mapping[str, np.ndarray], tables: Mapping[str, Any], files: Mapping[str, Callable[[Path], None]]

@@ -59,7 +59,8 @@ class Trainer:
     ):
         self.config, self.task, self.model, self.length = config, task, model, length
         self.directory, self.label, self.grown, self.listeners = directory, label, grown, list(listeners)
-        self.at, self.stop, self.began = Position(), Stop(), 0.0
+        self.at, self.stop = Position(), Stop()
+        self.began, self.cpu_began = 0.0, 0.0
         self.best_state: dict[str, Tensor] = {}  # a snapshot of the selected state, where that is not the present one
         self.best_evaluations: dict[str, Evaluation] = {}
         self.evaluations: dict[str, Evaluation] = {}  # of the present state, by split
@@ -99,7 +100,7 @@ class Trainer:
             initial = self._features()
             self._require_room()
             self.directory.truncate_metrics(0)
-            self.began = time.perf_counter()
+            self._start_clocks()
             with self._doing("the fit"):
                 watch = Bars(quiet=not self.config.progress)
                 self.fitted = self.model.fit(*self.task.training_set(), watch)
@@ -119,6 +120,7 @@ class Trainer:
             "best_epoch": self.at.best.get("epoch"),
             "steps": self.at.step,
             "train_seconds": self.at.seconds,
+            "train_cpu_seconds": self.at.cpu_seconds,
         }
 
     def step(self, batch: Any) -> dict[str, Tensor]:
@@ -142,7 +144,9 @@ class Trainer:
         begun = self.at.step - self.at.epoch * self.length.per_epoch
         with self._doing("training"):
             for batch in self.task.batches(self.at.epoch, begun):
+                before = time.process_time()
                 watched.append(self.step(batch))
+                self.at.step_cpu_seconds += time.process_time() - before
                 done.update()
                 if len(watched) == WATCH_EVERY:
                     self._watch(watched)
@@ -178,7 +182,8 @@ class Trainer:
         if last or at.epoch % self.config.evaluate_every == 0:
             row |= self._evaluate()
         self._note_time()
-        self._log({**row, "seconds": round(at.seconds, 3)})
+        clocks = ("seconds", "cpu_seconds", "step_cpu_seconds")
+        self._log({**row, **{name: round(getattr(at, name), 3) for name in clocks}})
         if last or self.stop.asked or at.epoch % (self.config.checkpoint_every or 1) == 0:
             self._save()
         if self.stop.asked and not last:
@@ -194,7 +199,10 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the present state as the config says, and select it if it is the best so far."""
-        found = self._evaluation(self.config.selects_on).metrics
+        evaluation = self._evaluation(self.config.selects_on)
+        found = evaluation.metrics
+        if self.config.keep_evaluations:
+            self.directory.write_evaluation(self.at.epoch, evaluation.arrays)
         row = {f"validation/{k}": v for k, v in found.items()}
         if not math.isfinite(found["loss"]):
             self._log(row)
@@ -276,10 +284,16 @@ class Trainer:
             found = resuming.resume(self.directory, self.model, self.length, tqdm.write)
         if found is not None:
             self.at, self.best_state, self.evaluations = found.position, found.best, {}
+        self._start_clocks()
+
+    def _start_clocks(self) -> None:
+        """They go on from what earlier starts have taken."""
         self.began = time.perf_counter() - self.at.seconds
+        self.cpu_began = time.process_time() - self.at.cpu_seconds
 
     def _note_time(self) -> None:
         self.at.seconds = time.perf_counter() - self.began
+        self.at.cpu_seconds = time.process_time() - self.cpu_began
 
     def _bar(self) -> tqdm:
         quiet = not self.config.progress or not self.length.last

@@ -130,19 +130,21 @@ class Images(Task):
         return pullback(cross_entropy_cotangent(outputs, y)), {"loss": loss, "accuracy": 100 * accuracy(outputs, y)}
 
     def evaluate(self, model: Model, split: str) -> Evaluation:
-        """Accuracy in per cent, its standard error, and the loss.
+        """Accuracy in per cent, its standard error, and the loss; the outputs (n, k) themselves in float32.
 
         Without validation images both splits are the test, and nothing is selected.
         """
         split = split if self.selects else "test"
-        correct, losses = [], []
+        correct, losses, found = [], [], []
         for x, y in zip(self.x[split].split(EVALUATED_AT_ONCE), self.y[split].split(EVALUATED_AT_ONCE), strict=True):
             with torch.no_grad():
                 outputs = model(x)
             correct.append(outputs.argmax(1) == y)
             losses.append(torch.nn.functional.cross_entropy(outputs, y, reduction="none"))
+            found.append(outputs.float().cpu())
         each = 100 * torch.cat(correct).double()
-        return Evaluation({**mean_accuracy(each), "loss": torch.cat(losses).double().mean().item()})
+        metrics = {**mean_accuracy(each), "loss": torch.cat(losses).double().mean().item()}
+        return Evaluation(metrics, {"outputs": torch.cat(found).numpy()})
 
     def conclude(self, model: Model) -> dict[str, float]:
         """Where it is asked for, the accuracy of regression with the kernel of the last hidden representation."""
