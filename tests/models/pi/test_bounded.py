@@ -82,9 +82,10 @@ def test_a_number_of_landmarks_bounds_the_rows_at_every_step(landmarks, older):
     assert net.end_of_epoch(None)["projections_2"] == net.bounded.record[0, 0] > 1
 
 
-def test_without_landmarks_nothing_is_projected_and_nothing_said():
+def test_without_landmarks_nothing_is_projected_and_only_rows_are_counted():
     net = fresh()
-    assert [epoch(net), epoch(net)] == [{}, {}] and rows(net) == [R + 2 * IMAGES] * 2
+    once, twice = ({f"rows_{l}": float(R + n * IMAGES) for l in (2, 3)} for n in (1, 2))
+    assert [epoch(net), epoch(net)] == [once, twice] and rows(net) == [R + 2 * IMAGES] * 2
     assert not any(name.startswith("bounded") for name in net.state_dict())
 
 

@@ -61,7 +61,7 @@ class Bounded(nn.Module):
             for i in due:
                 self._project(i, net.layers[i], newest[i], *features[i])
         self.epoch_start.copy_(torch.tensor([layer.rows for layer in net.layers]))
-        return self._numbers(net)
+        return self._numbers()
 
     def _due(self, i: int, layer: GrowingLayer, landmarks: int) -> bool:
         return 0 < landmarks and layer.rows - self.initial[i] - landmarks >= self.older * landmarks
@@ -103,8 +103,8 @@ class Bounded(nn.Module):
                 stacklevel=3,
             )
 
-    def _numbers(self, net: PiLimit) -> dict[str, float]:
-        found = {f"rows_{l}": float(layer.rows) for l, layer in enumerate(net.layers, start=2)}
+    def _numbers(self) -> dict[str, float]:
+        found = {}
         for l, record in enumerate(self.record.tolist(), start=2):
             if record[RECORDED.index("projections")]:
                 found |= {f"{name}_{l}": value for name, value in zip(RECORDED, record, strict=True)}

@@ -204,8 +204,10 @@ class PiLimit(Model):
         return adapted_from(PiReadout(self), support, cotangent, rate, steps)
 
     def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> dict[str, float]:
-        """Projects the rows where they are bounded by the epoch; what is known of projections, by name."""
-        return self.bounded.end_of_epoch(self, held_out) if self.bounded else {}
+        """Projects the rows where they are bounded by the epoch; how many there are now, and what is known of
+        projections, by name."""
+        projections = self.bounded.end_of_epoch(self, held_out) if self.bounded else {}
+        return {f"rows_{l}": float(layer.rows) for l, layer in enumerate(self.layers, start=2)} | projections
 
     def snapshot(self) -> dict[str, Tensor]:
         """What training changes of what there is now: the dense parameters, and every growing layer's multipliers.
