@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from infwidth.errors import DataError
-from infwidth.reporting import figures, kept, order, pca, provenance, sweep, table
+from infwidth.reporting import bounded, figures, kept, order, pca, provenance, sweep, table
 from infwidth.reporting.page import Section
 from infwidth.reporting.table import MARK, Line
 from infwidth.runs import plan as plans
@@ -21,6 +21,9 @@ MARKED = (
     f"{MARK} the code that made it has changed since, and it was not replayed (`make replay`) or came out otherwise: "
     "it may not come out the same today."
 )
+
+
+BOUNDED = "Bounded rows beside all rows"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
     built = table.build(lines, paper)
     table.write_csv(built, output / "table.csv")
     shown = table.display(built, lines, labels, recipe.columns)
-    notes = [note for group in table.same_runs(lines) for note in group[-1].notes]
+    notes = [note for group in table.same_runs(lines) for note in (*group[-1].notes, _projections(group[-1], labels))]
+    notes = [note for note in notes if note]
     if any(line.marked for line in lines):
         notes.append(MARKED)
     if not plan.published:
@@ -82,9 +86,15 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
     panels = _panels(recipe, view, output)
     notes += [_separation(p) for p in panels]
     tables = _neighbours(recipe, view, labels, output)
+    compared = bounded.epochs(recipe.exact or {}, view.drawn, output / bounded.KEPT)
+    if compared:
+        tables.append((f"{BOUNDED}, {view.made}", bounded.table(compared, recipe.exact, view.drawn, labels)))
     text = "".join(f"- {note}\n" for note in notes)
-    (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n{text}", encoding="utf-8")
+    more = "".join(f"\n## {title}\n\n{table.markdown(frame)}" for title, frame in tables if title.startswith(BOUNDED))
+    (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n{text}{more}", encoding="utf-8")
     pictures = _pictures(plan, view, built, labels, panels, output, bool(paper.data.eq(view.data).any()))
+    if compared:
+        pictures += _of_bounded(compared, plan, view, labels, output)
     return Section(
         recipe.title,
         recipe.claim,
@@ -97,6 +107,26 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
         provenance.sentence(planned),
         pca.points(panels) if panels else None,
     )
+
+
+def _projections(line: Line, labels: Mapping[str, str]) -> str:
+    return bounded.note(f"{labels.get(line.row, line.row)} ({line.scale})", line.records)
+
+
+def _of_bounded(
+    compared: Sequence[bounded.Epoch], plan: Plan, view: Shown, labels: Mapping[str, str], output: Path
+) -> list[tuple[Path, str]]:
+    """Draw what landmarks change and save; the figures and what they show."""
+    exact, title = plan.recipe.exact or {}, f"{plan.recipe.title}\n{view.made}"
+    bounded.by_epoch(compared, labels, title, output / "bounded")
+    bounded.by_landmarks(compared, exact, view.drawn, labels, title, plan.recipe.accuracy, output / "landmarks")
+    return [
+        (output / "bounded.png", f"Against epochs, means over seeds, {view.made}."),
+        (
+            output / "landmarks.png",
+            f"Test accuracy against CPU time; bars from the lowest to the highest seed, {view.made}.",
+        ),
+    ]
 
 
 def most_complete(lines: Sequence[Line], plan: Plan) -> Shown:
@@ -141,18 +171,18 @@ def _pictures(
     recipe = plan.recipe
     at_view = built[(built.scale == view.scale) & (built.data == view.data)]
     title = f"{recipe.title}\n{view.made}"
-    figures.accuracy_vs_width(
-        at_view, labels, title, recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=paper
-    )
+    pictures = []
+    if recipe.limits:
+        figures.accuracy_vs_width(
+            at_view, labels, title, recipe.accuracy, output / "accuracy_vs_width", recipe.limits, paper=paper
+        )
+        pictures.append((output / "accuracy_vs_width.png", f"Accuracy against width, {view.made}."))
     curves = {row: view.drawn[row] for row in recipe.curves if row in view.drawn}
     on_test = any(r.config["trainer"]["selection"] == "paper" for records in curves.values() for r in records)
     curve = "test accuracy (%)" if on_test else recipe.curve
     figures.curves(curves, labels, f"While training\n{view.made}", curve, output / "curves")
     sentence = f"{curve[0].upper()}{curve[1:]} by epoch, {view.made}; bands from the lowest to the highest seed."
-    pictures = [
-        (output / "accuracy_vs_width.png", f"Accuracy against width, {view.made}."),
-        (output / "curves.png", sentence),
-    ]
+    pictures.append((output / "curves.png", sentence))
     if panels:
         figures.pca(panels, f"{recipe.pca_title}\n{view.made}", output / "pca")
         numbers = f"Silhouette and cross-validated linear probe in the first {pca.COMPONENTS} components."

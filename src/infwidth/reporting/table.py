@@ -109,7 +109,7 @@ def _line(
     planned = math.prod(len(values) for values in plan.recipe.candidates_of(line.row, line.scale).values())
     name = f"{line.row} ({line.scale})"
     if planned == 1:
-        line.records = candidates["{}"]
+        (line.records,) = candidates.values()
     else:
         seeds = set.intersection(*({r.seed for r in runs} for runs in candidates.values()))
         if not seeds:
@@ -236,7 +236,7 @@ def display(
         std = f" ± {headline['std']:.2f}" if pd.notna(headline["std"]) else ""
         shown.append(
             {
-                "row": labels.get(line.row, line.row) + (f" {MARK}" if line.marked else ""),
+                "row": _name(line, labels),
                 "width": "∞" if math.isinf(headline["width"]) else f"{headline['width']:.0f}",
                 "paper": published,
                 "ours": "diverged" if pd.isna(headline["mean"]) else f"{headline['mean']:.2f}{std}",
@@ -250,6 +250,22 @@ def display(
             }
         )
     return pd.DataFrame(shown)
+
+
+def _name(line: Line, labels: Mapping[str, str]) -> str:
+    """A row's label, with the landmarks of a model that has some, which is another function than without."""
+    label, landmarks = labels.get(line.row, line.row), of_landmarks(line.records[0].config["model"])
+    named = f"{label} ({landmarks})" if landmarks and "landmarks" not in label else label
+    return named + (f" {MARK}" if line.marked else "")
+
+
+def of_landmarks(model: Mapping[str, Any]) -> str:
+    """What a table says of the landmarks among a model's keys; nothing of one that has none."""
+    landmarks, older = model.get("landmarks"), model.get("older_rows", 1)
+    if landmarks is None:
+        return ""
+    which = "last epoch" if landmarks == "epoch" else f"newest {landmarks:,} rows"
+    return f"landmarks: {which}" + ("" if older == 1 else f", {older:g} times as many older rows")
 
 
 def same_runs(found: Sequence[Line]) -> list[list[Line]]:

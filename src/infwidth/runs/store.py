@@ -33,6 +33,7 @@ class Record:
 
     row: what its config says that it is, which a plan decides. config: the groups of its config. metrics: final values.
     curve: [epoch, validation accuracy].
+    training: what its epochs say of the whole: CPU seconds, and of a model that grows the most rows and largest errors.
     provenance: system, versions, threads and what else is known of where it was made.
     fingerprint: the digest of the code that made it.
     replay: what it takes to see whether it would come out the same today.
@@ -59,13 +60,14 @@ class Record:
     fingerprint: str = ""
     replay: dict[str, Any] = field(default_factory=dict)
     folder: str = ""
+    training: dict[str, float] = field(default_factory=dict)
 
     @property
     def versions(self) -> Mapping[str, str]:
         return self.provenance.get("versions", {})
 
 
-JSON = ("metrics", "curve", "config", "provenance", "replay")
+JSON = ("metrics", "curve", "config", "provenance", "replay", "training")
 """Columns of runs.csv that hold JSON."""
 
 
@@ -87,6 +89,7 @@ def read_run(folder: Path) -> Record | None:
         about, provenance = _text_fields(summary), dict(summary["provenance"])
         config = yaml.safe_load((folder / "config.yaml").read_text())
         config = config["deciding"] if "deciding" in config else kept_config(config)
+        epochs = history(folder)
         return Record(
             **about,
             seed=_typed(summary.get("seed", 0), int),
@@ -96,7 +99,8 @@ def read_run(folder: Path) -> Record | None:
             peak_memory_bytes=_typed(provenance.pop("peak_memory_bytes"), int),
             best_epoch=_typed(summary.get("best_epoch"), int, type(None)),
             metrics=_metrics(summary.get("metrics", {})),
-            curve=_curve(folder / "metrics.jsonl"),
+            curve=_curve(epochs),
+            training=_training(epochs),
             config=config,
             provenance=provenance,
             fingerprint=_typed(summary.get("fingerprint", ""), str),
@@ -131,12 +135,28 @@ def _metrics(metrics: Mapping[str, float | None]) -> dict[str, float]:
     return {name: round(_typed(value, float, int), 6) for name, value in metrics.items() if value is not None}
 
 
-def _curve(path: Path) -> list[list[float]]:
-    if not path.exists():
-        return []
-    rows = (json.loads(line) for line in path.read_text().splitlines())
-    found = [(row["epoch"], row.get("validation/accuracy")) for row in rows if "epoch" in row]
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl; none where there is no such file."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _curve(epochs: Iterable[Mapping[str, Any]]) -> list[list[float]]:
+    found = [(row["epoch"], row.get("validation/accuracy")) for row in epochs if "epoch" in row]
     return [[epoch, round(accuracy, 4)] for epoch, accuracy in found if accuracy is not None]
+
+
+def _training(epochs: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The largest CPU seconds, which are counted from the start, and of what a model says of itself the largest value
+    of each name, of any layer."""
+    found: dict[str, float] = {}
+    for row in epochs:
+        for key, value in row.items():
+            if key.startswith("model/") and value is not None:
+                name = key.removeprefix("model/").rpartition("_")[0]  # without the layer
+                found[name] = max(value, found.get(name, 0.0))
+        found |= {name: row[name] for name in ("cpu_seconds", "step_cpu_seconds") if row.get(name) is not None}
+    return {name: round(value, 6) for name, value in found.items()}
 
 
 def read_csv(path: Path) -> list[Record]:
