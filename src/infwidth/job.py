@@ -16,10 +16,10 @@ from infwidth.runs import spec as specification
 from infwidth.runs.spec import Spec
 from infwidth.runs.store import ENDED, FINGERPRINTS
 from infwidth.tasks.contract import Task
-from infwidth.training import resources
+from infwidth.training import resources, threads
 from infwidth.training.config import Length, checked
 from infwidth.training.memory import during
-from infwidth.training.provenance import earlier_fingerprints
+from infwidth.training.provenance import earlier_fingerprints, earlier_threads
 from infwidth.training.resources import Resources
 from infwidth.training.run_directory import RunDirectory
 
@@ -69,7 +69,12 @@ def specified(config: Mapping[str, Any]) -> Job:
     spec = specification.specified(config)
     device = resources.chosen_device(spec.trainer)
     with during(f"{spec.label}: the preparation of its data"):
-        return on(spec, obtain(spec.run.data), device)
+        job = on(spec, obtain(spec.run.data), device)
+    earlier = earlier_threads(job.directory) if job.directory.resumable() else None
+    count = threads.settled(spec.trainer.threads, earlier)
+    if count < threads.ALL and not (spec.trainer.threads or earlier):
+        print(f"{count} of {threads.ALL} threads: the other cores are in use (trainer.threads=N decides otherwise)")
+    return job
 
 
 def on(spec: Spec, data: Prepared, device: torch.device) -> Job:

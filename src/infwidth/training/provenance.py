@@ -165,6 +165,12 @@ def earlier_fingerprints(directory: RunDirectory) -> list[str]:
     return [digest for digest in dict.fromkeys(start.fingerprint for start in _earlier(directory)) if digest]
 
 
+def earlier_threads(directory: RunDirectory) -> int | None:
+    """The CPU threads of a run's last start; None where there was none."""
+    starts = _earlier(directory)
+    return starts[-1].threads if starts else None
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Start counting the peak anew, so that several runs in one process each get their own.
 

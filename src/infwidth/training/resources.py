@@ -13,16 +13,12 @@ from infwidth.training.config import Length, TrainerConfig
 
 DECIDES_NUMBERS = False
 
-ALL_THREADS = torch.get_num_threads()
-"""What trainer.threads=null means, also after a run in the same process that asked for fewer."""
-
 FOR_PARAMETERS = 0.9
 """Share of the free memory that a model's parameters may take."""
 
 
 def chosen_device(trainer: TrainerConfig) -> torch.device:
-    """The device of trainer.device, its threads set. ConfigError if nothing can be computed on it."""
-    torch.set_num_threads(trainer.threads or ALL_THREADS)
+    """The device of trainer.device. ConfigError if nothing can be computed on it."""
     name = trainer.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
