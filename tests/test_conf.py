@@ -34,7 +34,8 @@ def rows_and_scales():
     """Every row at one scale; the first of an experiment and a model at all, as others differ little from it."""
     seen = set()
     for i, (row, text) in enumerate(PUBLISHED.items()):
-        kind = (row.split("/")[0], re.search("override /model: ([a-z_]+)", text)[1])
+        model = re.search("override /model: ([a-z_]+)", text)  # else that of its base
+        kind = (row.split("/")[0], model and model[1])
         yield from ((row, scale) for scale in (SCALES if kind not in seen else SCALES[i % 3 : i % 3 + 1]))
         seen.add(kind)
 

@@ -73,7 +73,8 @@ def reproduce(chosen: ReproduceConfig) -> list[str]:
         overrides.append(f"data={chosen.data}")  # another dataset than the recipe's: if it decides, a plan of its own
     plan = plan_of(chosen.experiment, overrides, chosen.name, chosen.scale, chosen.rows or ())
     more = [f"data={chosen.data}"] if chosen.data in recipe.datasets else []
-    runs = plan.runs(chosen.scale, chosen.seeds, chosen.rows, [*more, *(() if plan.overrides else overrides)])
+    rows = chosen.rows or plan.rows_on(chosen.scale, chosen.data)
+    runs = plan.runs(chosen.scale, chosen.seeds, rows, [*more, *(() if plan.overrides else overrides)])
     folder_of_runs(runs[0].config["paths"]["results"], plan.name)  # refuses what is no folder
     if not plan.published:
         print(

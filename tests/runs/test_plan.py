@@ -99,3 +99,15 @@ def test_unknown_rows_and_experiments():
         plan_of("maml").runs("demo", 1, ["width_3"])
     with pytest.raises(ConfigError, match="experiment 'mamml' is not known; choose one of: bounded_cifar10"):
         plan_of("mamml")
+
+
+def test_rows_with_data_of_their_own():
+    plan = plan_of("word2vec")
+    fil9 = tuple(row for row in plan.recipe.rows if row.startswith("fil9_"))
+    assert len(fil9) == 4 and plan.rows_on("paper", None) == plan.recipe.rows
+    assert plan.rows_on("paper", "fil9") == fil9
+    assert plan.rows_on("paper", "simple8") == plan.rows_on("cpu", None) == plan.recipe.rows[:-4]
+    run = plan.base("fil9_width_64", "paper")
+    assert run["data"]["name"] == "fil9" and run["trainer"]["epochs"] == 5
+    assert plan.members(run) == [("paper", "fil9_width_64", {})]
+    assert plan.members({**run, "data": {**run["data"], "name": "simple8"}}) == []

@@ -185,14 +185,28 @@ class Plan:
                     members.append((scale, row, dict(planned.candidate)))
         return found
 
-    @functools.cached_property
-    def _data(self) -> dict[str, set[str]]:
-        """By scale, the datasets whose runs may stand in the table."""
-        found = {}
-        for scale in self.scales:
-            row = self.recipe.rows_at(scale)[0]
-            found[scale] = {self.base(row, scale)["data"]["name"], *self.recipe.datasets}
-        return found
+    def _named(self, row: str, scale: str) -> str:
+        """The dataset that a row's config names at a scale."""
+        return self.base(row, scale)["data"]["name"]
+
+    def _data(self, row: str, scale: str) -> set[str]:
+        """The datasets on which a run may stand in the table's row: the scale's own and those of the recipe.
+
+        For a row that names another dataset than the others, that one alone.
+        """
+        named, usual = self._named(row, scale), self._named(self.recipe.rows_at(scale)[0], scale)
+        return {usual, *self.recipe.datasets} if named == usual else {named}
+
+    def rows_on(self, scale: str, data: str | None) -> tuple[str, ...]:
+        """The rows of a scale that go with a dataset: all without one; those that name it, if some do; else those that
+        name none of their own."""
+        rows = self.recipe.rows_at(scale)
+        if data is None:
+            return rows
+        usual = self._named(rows[0], scale)
+        own = {row: named for row in rows if (named := self._named(row, scale)) != usual}
+        wanted = data if data in own.values() else None
+        return tuple(row for row in rows if own.get(row) == wanted)
 
     def members(self, config: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
         """(scale, row, candidate) of each place that the plan has for a run of this config; empty for any other run."""
@@ -201,7 +215,7 @@ class Plan:
             known = members.get(signature(config), [])
         except ConfigError:  # a config of an earlier version that is no longer valid
             return []
-        return [member for member in known if config["data"]["name"] in self._data[member[0]]]
+        return [(scale, row, more) for scale, row, more in known if config["data"]["name"] in self._data(row, scale)]
 
     def size(self, scale: str) -> int:
         """How many rows a scale has."""
