@@ -163,6 +163,8 @@ class PretendedGPUs(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator, types, arguments=(), options=None):
         options = options or {}
+        if not types and options.get("device", CPU) in (CPU, None):
+            return operator(*arguments, **options)
         leaves = [*_leaves(arguments), *_leaves(options.values())]
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         device = _device(operator, arguments, options, tensors)
