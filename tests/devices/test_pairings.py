@@ -1,9 +1,6 @@
 """Every model on every task that it goes with, on a GPU that is not there: a run is whole, and nothing of it is left on
 the CPU."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 
@@ -13,31 +10,9 @@ from infwidth.models.contract import Model
 from infwidth.runs.spec import Spec
 from infwidth.running import run
 from infwidth.training import checkpoints
-from infwidth.training.stopping import Interrupted
 from infwidth.training.trainer import Trainer
 from tests.devices.pairings import MODELS, TASKS, specs, with_keys
-
-SECOND = torch.device("cuda", 1)
-
-IN_THE_SECOND_EPOCH = 4
-
-
-@contextmanager
-def stopped_after(step: int) -> Iterator[None]:
-    """Runs in this context are asked to stop after a step."""
-    original = Trainer.step
-
-    def asked(self, batch):
-        found = original(self, batch)
-        self.stop.asked = self.at.step == step
-        return found
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "step", asked)
-        try:
-            yield
-        except Interrupted:
-            pass
+from tests.devices.runs import IN_THE_SECOND_EPOCH, SECOND, stopped_after
 
 
 @pytest.mark.filterwarnings("ignore:projected onto")
