@@ -18,7 +18,6 @@ WAITS = ((Bounded, "_project"), (BagKernelMachine, "apply_update"))
 bags of indices."""
 
 
-
 def _around(patch: pytest.MonkeyPatch, owner: type, name: str, context) -> None:
     """Calls of a method of ``owner`` are made in ``context(self)``."""
     original = getattr(owner, name)

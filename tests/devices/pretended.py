@@ -216,7 +216,7 @@ def _device(operator, arguments: Sequence, options: Mapping, tensors: list[Tenso
         found = tensors[0].device
     else:
         found = next((t.device for t in tensors if t.device != CPU), CPU)
-        excused = {id(t) for t in _taken_from_the_cpu(operator, arguments, tensors)}
+        excused = {id(t) for t in _taken_from_the_cpu(operator, arguments, options, tensors)}
         for t in tensors:
             if t.device != found and not (t.device == CPU and id(t) in excused):
                 raise RuntimeError(
@@ -228,13 +228,15 @@ def _device(operator, arguments: Sequence, options: Mapping, tensors: list[Tenso
     return torch.device("cuda", asked.index or 0) if asked.type == "meta" else asked
 
 
-def _taken_from_the_cpu(operator, arguments: Sequence, tensors: list[Tensor]) -> Iterator[Tensor]:
+def _taken_from_the_cpu(operator, arguments: Sequence, options: Mapping, tensors: list[Tensor]) -> Iterator[Tensor]:
     """Those tensors of an operator that may lie on the CPU where the others are on a GPU."""
     packet = operator.overloadpacket
     if packet in INDEXINGS:
         yield from _leaves(arguments[1])
     if packet in FILLINGS or torch.Tag.pointwise in operator.tags:
-        written = {id(value) for about, value in zip(operator._schema.arguments, arguments) if about.is_write}
+        known = operator._schema.arguments
+        given = {about.name: value for about, value in zip(known, arguments, strict=False)} | options
+        written = {id(given.get(about.name)) for about in known if about.is_write}
         yield from (t for t in tensors if not t.dim() and id(t) not in written)
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from infwidth import replaying
+from infwidth import replay, replaying
 from infwidth.errors import ConfigError
 from infwidth.job import specified
 from infwidth.models.cost import Work
-from infwidth.runs.compose import composed
 from infwidth.running import run
+from infwidth.runs import store
+from infwidth.runs.compose import composed
+from infwidth.runs.folders import PathsConfig
 from infwidth.tasks.images.task import Images
 from infwidth.training import prediction, resources
 from infwidth.training.config import TrainerConfig
@@ -73,6 +75,16 @@ def test_a_replay_is_the_cpu_s(of):
         job = specified(config)
     on_cpu = specified(with_keys(config, {"trainer.device": "cpu"}))
     assert replaying.record(job) == replaying.record(on_cpu)  # without the GPU
+
+
+def test_a_run_of_a_gpu_is_replayed_without_one(of, data_root, tmp_path):
+    config = of("mu_limit", "cifar10")
+    with pretended_gpus():
+        run({**config, "replay": True})
+    (record,) = store.load(tmp_path / "results", config["name"])
+    paths = PathsConfig(results=str(tmp_path / "results"))
+    found = replay.replay(record, replay.ReplayConfig(name=None, rows=None, all=True, paths=paths, data_root=data_root))
+    assert found.grade == "bitwise"
 
 
 def test_files_are_written_from_a_checkpoint(gpus, of, tmp_path, capsys):

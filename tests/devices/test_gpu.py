@@ -1,5 +1,5 @@
-"""The demo's experiments on a GPU, where there is one: the narrowest row of every family comes to its end, and begins as
-on the CPU."""
+"""The demo's experiments on a GPU, where there is one: the narrowest row of every family comes to its end, and begins
+as on the CPU."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 
 from infwidth import replaying, report
 from infwidth.job import specified
-from infwidth.runs.plan import Planned, plan_of
 from infwidth.running import run
+from infwidth.runs.plan import Planned, plan_of
 from tests.conftest import REPOSITORY
 from tests.devices.pairings import with_keys
 

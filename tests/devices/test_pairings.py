@@ -7,8 +7,8 @@ import torch
 from infwidth.data.catalog import obtain
 from infwidth.job import on
 from infwidth.models.contract import Model
-from infwidth.runs.spec import Spec
 from infwidth.running import run
+from infwidth.runs.spec import Spec
 from infwidth.training import checkpoints
 from infwidth.training.trainer import Trainer
 from tests.devices.pairings import MODELS, TASKS, specs, with_keys

@@ -17,7 +17,10 @@ from tests.devices.pairings import specs
 from tests.devices.pretended import Waited
 from tests.devices.runs import IN_THE_SECOND_EPOCH, SECOND, stopped_after
 
-TOGETHER = (RuntimeError, "Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cpu")
+TOGETHER = (
+    RuntimeError,
+    "Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cpu",
+)
 
 
 def in_a_model_s_step(patch):

@@ -67,6 +67,7 @@ DOES_NOT_GO = {
     "stacked with a scalar": (lambda x: torch.stack([x.sum(), torch.tensor(1.0)]), RuntimeError, TOGETHER),
     "added to the CPU's": (lambda x: torch.ones(3).add_(x.sum()), RuntimeError, TOGETHER),
     "added to the CPU's scalar": (lambda x: torch.tensor(1.0).add_(x.sum()), RuntimeError, TOGETHER),
+    "written to the CPU's scalar": (lambda x: torch.add(x.sum(), 1, out=torch.tensor(0.0)), RuntimeError, TOGETHER),
     "indexing the CPU's": (lambda x: ROW[x[0].long()], RuntimeError, TOGETHER),
     "gathered": (lambda x: x.gather(1, PLACES[:, None]), RuntimeError, TOGETHER),
     "of the other GPU": (lambda x: x + torch.ones(4, device="cuda:1"), RuntimeError, f"{TOGETHER}.*cuda:0 and cuda:1"),
