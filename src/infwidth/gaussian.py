@@ -85,7 +85,7 @@ def relu_v_step_v_root_into(c: Tensor, step: Tensor, root: Tensor) -> tuple[Tens
     """
     c.clamp_(-1, 1)
     torch.acos(c, out=step)
-    torch.sub(torch.tensor(math.pi, dtype=c.dtype, device=c.device), step, out=step)
+    torch.sub(torch.full((), math.pi, dtype=c.dtype, device=c.device), step, out=step)  # filled, not copied, on a GPU
     torch.sub(torch.ones((), dtype=c.dtype, device=c.device), c, out=root)
     root.addcmul_(root, c).sqrt_()
     return torch.addcmul(root, c, step, out=c), step, root

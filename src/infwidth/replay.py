@@ -102,6 +102,7 @@ def _again(record: Record, chosen: ReplayConfig) -> tuple[Mapping[str, Any], Seq
     config = dict(record.config)
     machine = {"root": chosen.data_root, "mirror": os.environ.get("DATA_MIRROR")}
     config["data"] = {**config["data"], **machine}
+    config["trainer"] = {**config["trainer"], "device": "cpu"}  # wherever the run was made
     about = {"name": "replay", "row": record.row or None, "seed": record.seed, "logger": {"name": "none"}}
     job = specified({**config, **about, "paths": {"results": chosen.paths.results}})
     if job.data.checksum != record.checksum:

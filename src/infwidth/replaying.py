@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infwidth.job import Job, one_thread, specified
+import torch
+
+from infwidth.job import Job, on, one_thread, specified
 from infwidth.runs.replay import FIRST, thinned, twin
 from infwidth.training import provenance
+from infwidth.training.memory import during
 from infwidth.training.stopping import Interrupted
 from infwidth.training.trainer import Trainer
 
@@ -33,11 +36,12 @@ def record(job: Job) -> dict[str, Any]:
     """What is kept of a run to replay it.
 
     'first' losses, 'losses' and 'metrics' of its twin, and where they were computed.
-    Takes seconds to a minute, on one thread of the CPU.
+    Takes seconds to a minute, on one thread of the CPU: a GPU adds up in no order of its own, and the next machine
+    may have none. ConfigError, and other errors that a user can mend, where that cannot be.
     """
-    with one_thread():
+    with one_thread(), during(f"{job.spec.label}: what it takes to replay it"):
         losses, metrics = _of_twin(job)
-        return {"first": first_losses(job), "losses": thinned(losses), "metrics": metrics, **where()}
+        return {"first": first_losses(_on_the_cpu(job)), "losses": thinned(losses), "metrics": metrics, **where()}
 
 
 def where() -> dict[str, Any]:
@@ -71,6 +75,12 @@ def _of_twin(job: Job) -> tuple[list[float], dict[str, float]]:
         trainer = _trainer(short, losses)
         trainer.fit() if trainer.model.closed_form else trainer.train()
         return [losses[step] for step in sorted(losses)], trainer.summary()["metrics"]
+
+
+def _on_the_cpu(job: Job) -> Job:
+    """The same run on the CPU."""
+    cpu = torch.device("cpu")
+    return job if job.resources.device == cpu else on(job.spec, job.data, cpu)
 
 
 def _shortened(job: Job, folder: str) -> Mapping[str, Any]:

@@ -41,6 +41,19 @@ def test_a_gpu_that_is_full_and_how_much_was_asked_for():
         torch.empty(TOO_MUCH)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+    ],
+)
+def test_what_a_gpu_s_libraries_ask_for(said):
+    with pytest.raises(ConfigError, match="^it ran out of memory; make the model or its batches smaller"), during("it"):
+        raise RuntimeError(said)
+
+
 def test_other_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="mat1 and mat2"), during("it"):
         torch.ones(2, 3) @ torch.ones(2, 3)

@@ -10,8 +10,11 @@ from infwidth.errors import ConfigError
 
 DECIDES_NUMBERS = False
 
-SIGNS = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "Storage size calculation overflowed")
-"""What PyTorch says on a CPU, in an error of no type of its own."""
+SIGNS = (
+    *("DefaultCPUAllocator: can't allocate memory", "not enough memory", "Storage size calculation overflowed"),
+    *("CUDA error: out of memory", "_STATUS_ALLOC_FAILED"),  # of the driver, and of cuBLAS and cuSOLVER
+)
+"""What PyTorch says of memory that does not suffice, in an error of no type of its own."""
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The device of a run, and what the run will take of it: memory and time, said before it starts, or refused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,6 +13,8 @@ from infwidth.training.config import Length, TrainerConfig
 
 DECIDES_NUMBERS = False
 
+CPU = torch.device("cpu")
+
 FOR_PARAMETERS = 0.9
 """Share of the free memory that a model's parameters may take."""
 
@@ -24,8 +26,9 @@ def chosen_device(trainer: TrainerConfig) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.ones(1, device=device).sum().item()
-    except (RuntimeError, AssertionError, ImportError) as e:  # each kind of device has its own way to be absent
+        # Accuracies and sums are taken in float64, which not every GPU has.
+        torch.ones(1, dtype=torch.float64, device=device).sum().item()
+    except (RuntimeError, AssertionError, ImportError, TypeError) as e:  # each kind has its own way to say no
         raise ConfigError(
             f"trainer.device={name} cannot be used ({str(e).splitlines()[0]}); use auto, cpu, or cuda where there is a "
             "GPU."
@@ -61,6 +64,8 @@ class Resources:
 
     def require_memory(self, task: Task) -> None:
         """ConfigError, before anything is allocated, if the model or a batch does not fit."""
+        if self.device.type != CPU.type:
+            self._require_memory_of_the_cpu()
         free = prediction.free_memory(self.device)
         if free is None:
             return
@@ -72,6 +77,17 @@ class Resources:
             )
         if self.parameter_bytes > free * FOR_PARAMETERS:
             raise ConfigError(self._too_large(task, free))
+
+    def _require_memory_of_the_cpu(self) -> None:
+        """ConfigError if a model that is to be on a GPU cannot be made on the CPU, or copied there to be saved."""
+        at_first = self.model.memory(replace(self.shape, steps=0, examples=0), self.dtype)
+        size, free = max(at_first, self.grown), prediction.free_memory(CPU)
+        if free is not None and size > free * FOR_PARAMETERS:
+            raise ConfigError(
+                f"model={self.model.name} is made on the CPU, and copied there for its checkpoints, which takes "
+                f"{size / 1e9:.1f} GB of the CPU's memory, and {free / 1e9:.1f} GB of it are free; choose a smaller "
+                "model or fewer steps, or take a machine with more memory."
+            )
 
     def _too_large(self, task: Task, free: int) -> str:
         model, shape = self.model, self.shape

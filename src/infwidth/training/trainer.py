@@ -256,7 +256,7 @@ class Trainer:
         self.directory.write_features(
             initial=initial,
             trained=self._features(),
-            labels=probe.labels.numpy(),
+            labels=probe.labels.cpu().numpy(),
             names=np.array(probe.names),
             examples=np.array(probe.examples, dtype=str),
         )

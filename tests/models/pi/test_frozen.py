@@ -66,3 +66,25 @@ def test_what_is_left_out_of_the_norm_takes_no_factor():
     small, _ = clipped(update, 1e-3, "parameter")
     assert small.factor("A1") < 1 and small.factor("b1") < 1
     assert small.factor("A2") == 1 == small.factor("b2")
+
+
+def test_whether_the_readout_is_zero_is_looked_at_again_after_any_change():
+    net, fresh = limit(1), pi_limit(D, K, R, 1, FACTORS, True, False, generator(0), torch.float64)
+    assert not net._zero_readout() and fresh._zero_readout()
+    start, layer = {name: t.clone() for name, t in fresh.state().items()}, fresh.layers[-1]
+    layer.append(torch.ones(1, K), torch.ones(1, R) / R**0.5, torch.ones(1))
+    assert not fresh._zero_readout()
+    before = layer.multipliers()
+    layer.decay(0.0)
+    assert fresh._zero_readout()
+    layer.go_back_to(before)
+    assert not fresh._zero_readout()
+    layer.drop(1)
+    assert fresh._zero_readout()
+    for rows in layer.blocks[0].used():
+        rows[:] = 1.0
+    assert not fresh._zero_readout()
+    fresh.load_state(start)
+    assert fresh._zero_readout()
+    fresh.load_state(net.state())
+    assert not fresh._zero_readout()

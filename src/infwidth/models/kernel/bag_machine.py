@@ -72,7 +72,7 @@ class BagKernelMachine(Model):
         rows = update.rows
         if decay:
             self.kept[rows] *= (1 - rate * decay) ** update.touches
-            worn = rows[self.kept[rows] < WORN]
+            worn = rows[self.kept[rows] < WORN]  # how many these are, a GPU has to be waited for
             if len(worn):  # before A / kept outgrows the floating-point numbers
                 self.A[:, worn] *= self.kept[worn]
                 self.kept[worn] = 1

@@ -192,7 +192,7 @@ class PiLimit(Model):
 
     def _zero_readout(self) -> bool:
         """Whether outputs are the readout's bias."""
-        return not any(A.any() for A, _, m in self.layers[-1].tiles() if m.any())
+        return all(block.adds_nothing() for block in self.layers[-1].blocks)
 
     def readout_features(self, x: Tensor) -> Tensor | None:
         """g^L, of a limit whose readout is zero but for its bias."""

@@ -16,12 +16,16 @@ BLOCK = 8192
 
 @dataclass
 class Block:
-    """Room for rows A (n, k), B (n, r) and m (n,), of which the first ``rows`` are in use."""
+    """Room for rows A (n, k), B (n, r) and m (n,), of which the first ``rows`` are in use.
+
+    seen: what :meth:`adds_nothing` has found, and after which changes.
+    """
 
     A: Tensor
     B: Tensor
     m: Tensor
     rows: int = 0
+    seen: tuple[tuple[int, int, int], bool] | None = None
 
     @staticmethod
     def empty(
@@ -42,6 +46,15 @@ class Block:
             room[self.rows : self.rows + n] = new[:n]
         self.rows += n
         return n
+
+    def adds_nothing(self) -> bool:
+        """Whether A or m is 0 in all rows in use; looked at again only where they have changed, since a GPU has to be
+        waited for."""
+        changes = (self.rows, self.A._version, self.m._version)  # torch counts what is written to a tensor
+        if self.seen is None or self.seen[0] != changes:
+            A, _, m = self.used()
+            self.seen = (changes, not (m.any() and A.any()))
+        return self.seen[1]
 
     def moved(self, device: torch.device, storage: torch.dtype, wide: torch.dtype) -> "Block":
         """The block on a device and in these types; where nothing changes its tensors stay the same ones."""

@@ -98,9 +98,10 @@ def draw(pool: Pool, shape: Shape, episodes: int, generator: torch.Generator) ->
 
 
 def assemble(pool: Pool, shape: Shape, index: Tensor, dtype: torch.dtype) -> Episodes:
-    """The episodes of flat image indices (episodes, ways, shots + queries), in one gather; examples lie by label."""
+    """The episodes of flat image indices (episodes, ways, shots + queries) that lie where the pool does, in one
+    gather; examples lie by label."""
     device, T = pool.pixels.device, len(index)
-    x = pool.gather(index.to(device), dtype)
+    x = pool.gather(index, dtype)
     labels = torch.arange(shape.ways, device=device)
     return Episodes(
         x[:, :, : shape.shots].flatten(1, 2),
@@ -114,6 +115,6 @@ def vectorised(
     pool: Pool, shape: Shape, episodes: int, batch: int, generator: torch.Generator, dtype: torch.dtype, start: int = 0
 ) -> Iterator[Episodes]:
     """``episodes`` episodes in batches, from batch ``start`` on; skipping batches does not change the later ones."""
-    index = draw(pool, shape, episodes, generator)
+    index = draw(pool, shape, episodes, generator).to(pool.pixels.device)  # at once: a copy to a GPU is waited for
     for i in range(start * batch, episodes, batch):
         yield assemble(pool, shape, index[i : i + batch], dtype)
