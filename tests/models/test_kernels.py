@@ -9,19 +9,26 @@ import torch
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models import mlp
 from infwidth.models.family import config_of
-from infwidth.models.kernel import DeepKernel, Kernel, KernelMachine
+from infwidth.models.kernel import DeepKernel, GeneralKernel, Kernel, KernelMachine
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.theory.exponents import predicted
 
 D, K = 5, 3
 
+PHI = {"relu": torch.relu, "linear": lambda h: h, "erf": torch.erf, "gelu": torch.nn.functional.gelu}
+
 
 def inputs(n, seed=0):
     return torch.randn(n, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("activation", ["relu", "linear"])
+def derivative_of(phi, h):
+    h = h.clone().requires_grad_()
+    return torch.autograd.grad(phi(h).sum(), h)[0]
+
+
+@pytest.mark.parametrize("activation", PHI)
 def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
     su, sv, sb, n = 0.8, 0.6, 0.5, 400_000
     g = torch.Generator().manual_seed(1)
@@ -30,20 +37,59 @@ def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
         su * torch.randn(n, D, generator=g, dtype=torch.float64),
         sb * torch.randn(n, generator=g, dtype=torch.float64),
     )
-    phi = torch.relu if activation == "relu" else (lambda h: h)
-    derivative = (lambda h: (h > 0).double()) if activation == "relu" else torch.ones_like
+    phi = PHI[activation]
     hx, hy = x @ U.T + b, y @ U.T + b
     nngp = phi(hx) @ phi(hy).T / n
-    ntk = nngp + sv**2 * (x @ y.T) * (derivative(hx) @ derivative(hy).T / n)
+    ntk = nngp + sv**2 * (x @ y.T) * (derivative_of(phi, hx) @ derivative_of(phi, hy).T / n)
     torch.testing.assert_close(Kernel(activation, False, su, sv, sb)(x, y), nngp, rtol=0.02, atol=0.02)
     torch.testing.assert_close(Kernel(activation, True, su, sv, sb)(x, y), ntk, rtol=0.02, atol=0.02)
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
-        Kernel("erf", False, 1.0, 1.0, 0.0)
+    with pytest.raises(ConfigError, match="activation 'tanh' is not known; choose one of: linear, relu, erf, gelu"):
+        Kernel("tanh", False, 1.0, 1.0, 0.0)
     with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
         mlp.finite(3, D, K, (1.0, 1.0), mlp.Factors(), named("mup", 1), "erf", torch.Generator())
+    with pytest.raises(ConfigError, match="activation 'tanh' is not known; choose one of: relu, linear, erf, gelu"):
+        GeneralKernel("tanh", 2)
+
+
+@pytest.mark.parametrize("activation", ["linear", "erf", "gelu"])
+def test_deep_kernels_are_those_of_wide_networks(activation):
+    """Both kernels of a random network of width 3000, its tangent kernel layer by layer, beside the limit."""
+    n, depth, sigma_w, sigma_b, phi = 3000, 2, 1.3, 0.4, PHI[activation]
+    weights, biases = (0.5, 2.0, 1.5), (1.0, 0.3, 0.7)
+    x, g = inputs(6), torch.Generator().manual_seed(1)
+    fan_in = [D, n]
+    h, activations, W = [], [x / math.sqrt(D)], []
+    for l in range(depth):
+        W.append(torch.randn(n, fan_in[l], generator=g, dtype=torch.float64))
+        h.append(sigma_w * activations[-1] @ W[l].T + sigma_b * torch.randn(n, generator=g, dtype=torch.float64))
+        activations.append(phi(h[-1]) / math.sqrt(n))
+    nngp = activations[-1] @ activations[-1].T
+    # The cotangent of x^L is the readout's row, Gaussian.
+    at_x = torch.randn(n, generator=g, dtype=torch.float64).expand(6, n)
+    ntk = weights[depth] * nngp + biases[depth]
+    for l in range(depth, 0, -1):
+        at_h = at_x * derivative_of(phi, h[l - 1]) / math.sqrt(n)
+        below = activations[l - 1] @ activations[l - 1].T
+        ntk = ntk + sigma_w**2 * (weights[l - 1] * below + biases[l - 1]) * (at_h @ at_h.T)
+        at_x = sigma_w * at_h @ W[l - 1]
+    rates = (weights, biases)
+    sizes = (activation, depth, sigma_w**2, sigma_b**2)
+    for limit, found in ((GeneralKernel(*sizes)(x, x), nngp), (GeneralKernel(*sizes, True, *rates)(x, x), ntk)):
+        assert (limit - found).abs().max() < 0.05 * limit.max()  # a width of 3000 gives 2 %
+
+
+def test_without_a_bias_a_general_kernel_follows_its_inputs_rows_and_columns():
+    x, y = inputs(4), inputs(3, 1)
+    for tangent in (False, True):
+        kernel = GeneralKernel("gelu", 3, 1.7, 0.0, tangent)
+        together = kernel(torch.cat([x, y]), torch.cat([x, y]))
+        torch.testing.assert_close(kernel(x, y), together[:4, 4:])
+        torch.testing.assert_close(together, together.T)
+        assert torch.linalg.eigvalsh(together).min() > 0
+        assert torch.isfinite(kernel(torch.zeros(1, D, dtype=torch.float64), y)).all()
 
 
 def test_a_zero_input_without_bias_has_a_finite_kernel():

@@ -4,6 +4,7 @@ Kernel ridge regression on one-hot targets minus 1/2.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from infwidth import ridge
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.kernel.deep import DeepKernel
+from infwidth.models.kernel.general import GeneralKernel
 from infwidth.models.updates import Update
 from infwidth.models.watch import NOBODY, Watch
 
@@ -23,7 +25,7 @@ class KernelRegression(Model):
 
     def __init__(
         self,
-        kernel: DeepKernel,
+        kernel: DeepKernel | GeneralKernel,
         regularisers: Sequence[float],
         choose_on: int | None,
         inputs: int,
@@ -91,7 +93,7 @@ class KernelRegression(Model):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Coordinates in which inner products are the NNGP kernel of x, exactly; they never move."""
-        nngp = DeepKernel(self.kernel.depth, self.kernel.sigma_w2, self.kernel.sigma_b2)
+        nngp = replace(self.kernel, tangent=False)
         values, vectors = torch.linalg.eigh(nngp(x, x).double())
         return (vectors * values.clamp(min=0).sqrt()).to(x.dtype)
 
