@@ -7,7 +7,7 @@ import pytest
 
 from infwidth.config import load
 from infwidth.errors import ConfigError
-from infwidth.explain import ExplainConfig, explained
+from infwidth.explain import ExplainConfig
 from infwidth.parametrization import ABC, named
 from infwidth.theory.exponents import predicted
 
