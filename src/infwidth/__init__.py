@@ -11,10 +11,9 @@ first asked for, so that ``import infwidth`` costs nothing and a run's code is t
 
 from infwidth import sources as sources  # before anything else of the package, whose texts it keeps
 from infwidth.command import guard_start
+from infwidth.version import __version__ as __version__
 
 guard_start()
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

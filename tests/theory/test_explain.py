@@ -9,6 +9,7 @@ from infwidth.config import load
 from infwidth.errors import ConfigError
 from infwidth.explain import ExplainConfig
 from infwidth.parametrization import ABC, named
+from infwidth.theory.explanation import explained
 from infwidth.theory.exponents import predicted
 
 HALF = Fraction(1, 2)

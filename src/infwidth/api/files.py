@@ -12,7 +12,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import infwidth
 from infwidth.api import kernels, models
 from infwidth.api.card import Card, card_of
 from infwidth.api.words import WordVectors
@@ -20,6 +19,7 @@ from infwidth.config import load as loaded
 from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
 from infwidth.models.contract import Model
 from infwidth.training.files import write_whole
+from infwidth.version import __version__
 
 CARD = "infwidth"
 """The card's entry in the header of a file."""
@@ -66,7 +66,7 @@ def save(
         numbers=given,
         about=about or old.about,
         licence=licence or old.licence,
-        versions={"infwidth": infwidth.__version__, "torch": torch.__version__},
+        versions={"infwidth": __version__, "torch": torch.__version__},
     )
     try:
         write_whole(path, lambda temporary: save_file(tensors, temporary, {"format": "pt", CARD: card.as_json()}))

@@ -72,7 +72,7 @@ def fit(
     x: ArrayLike,
     y: Labels,
     *,
-    epochs: int = 10,
+    epochs: int = 5,
     batch: int = 32,
     learning_rate: float = 1.0,
     loss: Literal["cross_entropy", "squared_error"] | Loss = "cross_entropy",
