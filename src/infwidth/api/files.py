@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +109,17 @@ def _tensors(model: Model | WordVectors) -> dict[str, Tensor]:
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in model.state().items()}
 
 
+def _card(found: Any) -> Card:
+    """A card from what a file says, which may leave out what there is nothing to say of. ConfigError if it is none."""
+    return loaded(Card, {**asdict(Card("")), **found} if isinstance(found, dict) else found, "card")
+
+
 def _read(path: Path) -> tuple[Card, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as f:
             about = (f.metadata() or {}).get(CARD)
             if about is None:
                 raise CheckpointError(f"{path} has no card of infwidth; give a file that infwidth.save has written.")
-            return loaded(Card, json.loads(about), "card"), {name: f.get_tensor(name) for name in f.keys()}
+            return _card(json.loads(about)), {name: f.get_tensor(name) for name in f.keys()}
     except (OSError, SafetensorError, ValueError, ConfigError) as e:
         raise CheckpointError(f"{path} cannot be read ({e}); give a file that infwidth.save has written.") from e
