@@ -8,24 +8,29 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint demo test test-slow golden data reproduce-all report replay status wandb-sync \
+.PHONY: help setup lock lint demo test test-slow golden data reproduce-all report replay status wandb-sync \
 	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches
 
 help: ## this list
 	@grep -hE '^[A-Za-z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
 	@echo
-	@echo 'Options: SCALE=demo|cpu|paper SEEDS=3 DATA=omniglot FORCE=1 ARGS="key=value ..." DATA_MIRROR=folder PYTHON=python3.11'
+	@echo 'Options: SCALE=demo|cpu|paper SEEDS=3 DATA=omniglot FORCE=1 ARGS="key=value ..." DATA_MIRROR=folder PYTHON=python3.11 LOCK=file'
 
 setup: $(READY) ## the environment in .venv, from pinned requirements
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' || \
 		{ echo "error: $(PYTHON) is not Python 3.10 to 3.12; name one, such as: make setup PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip==26.3"
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt $(if $(LOCK),--constraint $(LOCK))
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
+
+lock: $(READY) ## requirements.lock: all versions in .venv, for make setup LOCK=requirements.lock
+	sed -n '/^#/p; /^$$/q' requirements.lock > requirements.lock.new && echo >> requirements.lock.new
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude infwidth >> requirements.lock.new
+	mv requirements.lock.new requirements.lock
 
 lint: $(READY) ## style, format and the direction of imports
 	$(BIN)/ruff check

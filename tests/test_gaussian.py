@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root, step_v
+from infwidth.gaussian import EXPECTATIONS, TWO_PI, relu_v, relu_v_step_v_root, step_v
 from tests.conftest import golden_files, load_golden
 
 
@@ -86,3 +86,55 @@ def test_second_derivatives_are_finite_at_the_ends_and_right_by_the_angle():
 def test_rounding_beyond_one_is_clamped():
     c = torch.tensor([1 + 1e-12, -1 - 1e-12], dtype=torch.float64)
     torch.testing.assert_close(relu_v(c), torch.tensor([0.5, 0.0], dtype=torch.float64))
+
+
+def gelu(z):
+    return torch.nn.functional.gelu(z)
+
+
+def gelu_derivative(z):
+    normal = torch.distributions.Normal(torch.zeros((), dtype=z.dtype), 1)
+    return normal.cdf(z) + z * normal.log_prob(z).exp()
+
+
+FUNCTIONS = {
+    "linear": (lambda z: z, torch.ones_like),
+    "erf": (torch.erf, lambda z: 2 / math.sqrt(math.pi) * torch.exp(-(z**2))),
+    "gelu": (gelu, gelu_derivative),
+}
+
+
+def quadrature(f, c, u, v, nodes=120):
+    """E f(z1) f(z2) for covariance c and variances u, v, by Gauss and Hermite."""
+    points, weights = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(nodes))
+    weights = weights / weights.sum()
+    e1, e2 = torch.meshgrid(points, points, indexing="ij")
+    z1 = math.sqrt(u) * e1
+    z2 = c / math.sqrt(u) * e1 + math.sqrt(max(v - c * c / u, 0)) * e2
+    return (weights[:, None] * weights * f(z1) * f(z2)).sum()
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_closed_forms_agree_with_quadrature(name):
+    for u, v in ((1.0, 1.0), (0.3, 2.0), (1.7, 0.01), (0.5, 0.5)):
+        for correlation in (-1.0, -0.9, -0.2, 0.0, 0.4, 0.99, 1.0):
+            c = correlation * math.sqrt(u * v)
+            found = EXPECTATIONS[name](*(torch.tensor(t, dtype=torch.float64) for t in (c, u, v)))
+            for value, f in zip(found, FUNCTIONS[name], strict=True):
+                torch.testing.assert_close(value, quadrature(f, c, u, v), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_the_second_expectation_is_the_firsts_derivative(name):
+    c = torch.tensor([-0.5, 0.0, 0.3, 0.6], dtype=torch.float64, requires_grad=True)
+    u, v = torch.tensor([[0.7], [2.0]], dtype=torch.float64), torch.tensor(0.8, dtype=torch.float64)
+    value, derivative = EXPECTATIONS[name](c.expand(2, 4), u, v)
+    (gradient,) = torch.autograd.grad(value.sum(), c)
+    torch.testing.assert_close(gradient, derivative.sum(0))
+
+
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_inputs_that_are_zero_or_alike_have_finite_expectations(name):
+    u = torch.tensor([0.0, 1e-30, 1.0, 1e10])
+    for c in (torch.zeros(4), u, -u):
+        assert all(torch.isfinite(found).all() for found in EXPECTATIONS[name](c, u, u))

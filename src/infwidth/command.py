@@ -25,8 +25,13 @@ def guard_start() -> None:
     ``python -m infwidth.train``. A KeyboardInterrupt in the middle of an import may come out as anything.
     """
     # As long as Python looks for the module of -m, and imports its package, sys.argv begins with "-m".
-    is_command = sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv)
-    if is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv):
+        guard()
+
+
+def guard() -> None:
+    """Let Ctrl-C end the process at once until :func:`begin`, unless somebody has decided otherwise."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_at_once)
 
 

@@ -19,12 +19,12 @@ from infwidth.command import command
 from infwidth.config import load
 from infwidth.errors import InfwidthError
 from infwidth.job import specified
+from infwidth.places import EXPERIMENTS
 from infwidth.progress import bar
 from infwidth.reporting.measurements import planned
 from infwidth.runs import fingerprint, plan, standing, store
 from infwidth.runs.compose import COMMANDS, plain
 from infwidth.runs.folders import PathsConfig
-from infwidth.runs.plan import EXPERIMENTS
 from infwidth.runs.replay import disagreement
 from infwidth.runs.spec import run_id
 from infwidth.runs.store import FINGERPRINTS, Record

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 from infwidth.command import command
 from infwidth.config import load
 from infwidth.errors import DataError, OutputError
+from infwidth.places import EXPERIMENTS
 from infwidth.reporting import experiment, page, sweep, theory
 from infwidth.reporting.page import Section
 from infwidth.runs import plan, standing, store
 from infwidth.runs.compose import COMMANDS, plain
 from infwidth.runs.folders import PathsConfig
-from infwidth.runs.plan import EXPERIMENTS
 from infwidth.theory.experiment import read_recipe as read_theory_recipe
 
 DECIDES_NUMBERS = False

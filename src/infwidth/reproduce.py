@@ -17,10 +17,11 @@ from infwidth import measure, report, train
 from infwidth.command import command
 from infwidth.config import key, load
 from infwidth.errors import ConfigError, InfwidthError
+from infwidth.places import EXPERIMENTS
 from infwidth.reporting.page import Section
 from infwidth.runs.compose import COMMANDS, composed, plain
 from infwidth.runs.folders import folder_of_runs
-from infwidth.runs.plan import EXPERIMENTS, Planned, keep, plan_of, read_recipe
+from infwidth.runs.plan import Planned, keep, plan_of, read_recipe
 from infwidth.theory import experiment as theory
 from infwidth.training.logging import WandbReport
 from infwidth.training.trainer import Interrupted

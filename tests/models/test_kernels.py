@@ -9,19 +9,26 @@ import torch
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models import mlp
 from infwidth.models.family import config_of
-from infwidth.models.kernel import DeepKernel, Kernel, KernelMachine
+from infwidth.models.kernel import DeepKernel, GeneralKernel, Kernel, KernelMachine
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.theory.exponents import predicted
 
 D, K = 5, 3
 
+PHI = {"relu": torch.relu, "linear": lambda h: h, "erf": torch.erf, "gelu": torch.nn.functional.gelu}
+
 
 def inputs(n, seed=0):
     return torch.randn(n, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("activation", ["relu", "linear"])
+def derivative_of(phi, h):
+    h = h.clone().requires_grad_()
+    return torch.autograd.grad(phi(h).sum(), h)[0]
+
+
+@pytest.mark.parametrize("activation", PHI)
 def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
     su, sv, sb, n = 0.8, 0.6, 0.5, 400_000
     g = torch.Generator().manual_seed(1)
@@ -30,20 +37,63 @@ def test_kernels_are_expectations_over_a_wide_hidden_layer(activation):
         su * torch.randn(n, D, generator=g, dtype=torch.float64),
         sb * torch.randn(n, generator=g, dtype=torch.float64),
     )
-    phi = torch.relu if activation == "relu" else (lambda h: h)
-    derivative = (lambda h: (h > 0).double()) if activation == "relu" else torch.ones_like
+    phi = PHI[activation]
     hx, hy = x @ U.T + b, y @ U.T + b
     nngp = phi(hx) @ phi(hy).T / n
-    ntk = nngp + sv**2 * (x @ y.T) * (derivative(hx) @ derivative(hy).T / n)
+    ntk = nngp + sv**2 * (x @ y.T) * (derivative_of(phi, hx) @ derivative_of(phi, hy).T / n)
     torch.testing.assert_close(Kernel(activation, False, su, sv, sb)(x, y), nngp, rtol=0.02, atol=0.02)
     torch.testing.assert_close(Kernel(activation, True, su, sv, sb)(x, y), ntk, rtol=0.02, atol=0.02)
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
-        Kernel("erf", False, 1.0, 1.0, 0.0)
+    with pytest.raises(ConfigError, match="activation 'tanh' is not known; choose one of: linear, relu, erf, gelu"):
+        Kernel("tanh", False, 1.0, 1.0, 0.0)
     with pytest.raises(ConfigError, match="activation 'erf' is not known; choose one of: linear, relu"):
         mlp.finite(3, D, K, (1.0, 1.0), mlp.Factors(), named("mup", 1), "erf", torch.Generator())
+    with pytest.raises(ConfigError, match="activation 'tanh' is not known; choose one of: relu, linear, erf, gelu"):
+        GeneralKernel("tanh", 2)
+
+
+def drawn_kernels(phi, x, n, sigma_w, sigma_b, weights, biases, g):
+    """NNGP and NTK of a random network of width n, the latter layer by layer, with weights and biases of (0, 1)."""
+    activations, h, W = [x / math.sqrt(D)], [], []
+    for _ in range(len(weights) - 1):
+        W.append(torch.randn(n, activations[-1].shape[1], generator=g, dtype=torch.float64))
+        h.append(sigma_w * activations[-1] @ W[-1].T + sigma_b * torch.randn(n, generator=g, dtype=torch.float64))
+        activations.append(phi(h[-1]) / math.sqrt(n))
+    nngp = activations[-1] @ activations[-1].T
+    ntk = weights[-1] * nngp + biases[-1]
+    at_x = torch.randn(n, generator=g, dtype=torch.float64).expand(len(x), n)  # the readout's row
+    for l in reversed(range(len(h))):
+        at_h = at_x * derivative_of(phi, h[l]) / math.sqrt(n)
+        below = weights[l] * activations[l] @ activations[l].T + biases[l]
+        ntk, at_x = ntk + sigma_w**2 * below * (at_h @ at_h.T), sigma_w * at_h @ W[l]
+    return torch.stack([nngp, ntk])
+
+
+@pytest.mark.parametrize("activation", ["linear", "erf", "gelu"])
+def test_deep_kernels_are_those_of_wide_networks(activation):
+    sigma_w, sigma_b, weights, biases, draws = 1.3, 0.4, (0.5, 2.0, 1.5), (1.0, 0.3, 0.7), 8
+    x, g = inputs(6), torch.Generator().manual_seed(1)
+    drawn = (drawn_kernels(PHI[activation], x, 1500, sigma_w, sigma_b, weights, biases, g) for _ in range(draws))
+    nngp, ntk = sum(drawn) / draws
+    sizes = (activation, 2, sigma_w**2, sigma_b**2)
+    for limit, found in (
+        (GeneralKernel(*sizes)(x, x), nngp),
+        (GeneralKernel(*sizes, True, weights, biases)(x, x), ntk),
+    ):
+        assert (limit - found).abs().max() < 0.05 * limit.max()
+
+
+def test_without_a_bias_a_general_kernel_follows_its_inputs_rows_and_columns():
+    x, y = inputs(4), inputs(3, 1)
+    for tangent in (False, True):
+        kernel = GeneralKernel("gelu", 3, 1.7, 0.0, tangent)
+        together = kernel(torch.cat([x, y]), torch.cat([x, y]))
+        torch.testing.assert_close(kernel(x, y), together[:4, 4:])
+        torch.testing.assert_close(together, together.T)
+        assert torch.linalg.eigvalsh(together).min() > 0
+        assert torch.isfinite(kernel(torch.zeros(1, D, dtype=torch.float64), y)).all()
 
 
 def test_a_zero_input_without_bias_has_a_finite_kernel():

@@ -1,17 +1,27 @@
 """Kernel regression in closed form against dense linear algebra."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 
 from infwidth.errors import ConfigError
-from infwidth.models.kernel import DeepKernel, KernelRegression
+from infwidth.models.kernel import DeepKernel, GeneralKernel, KernelRegression
 from infwidth.models.watch import Watch
 from infwidth.progress import Bars
 
 
-@pytest.mark.parametrize("kernel", [DeepKernel(2), DeepKernel(2, tangent=True), DeepKernel(1, 2.0, 0.3, True, True)])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        DeepKernel(2),
+        DeepKernel(2, tangent=True),
+        DeepKernel(1, 2.0, 0.3, True, True),
+        GeneralKernel("erf", 2, 1.5, 0.2),
+        GeneralKernel("gelu", 1, tangent=True),
+    ],
+)
 @pytest.mark.parametrize("block", [7, 100])
 def test_predictions(kernel, block):
     g = torch.Generator().manual_seed(0)
@@ -27,7 +37,7 @@ def test_predictions(kernel, block):
     other.load_state(model.state())
     assert torch.equal(other(x), model(x))
     gram = model.features(x) @ model.features(x).mT
-    torch.testing.assert_close(gram, DeepKernel(kernel.depth, kernel.sigma_w2, kernel.sigma_b2)(x, x))
+    torch.testing.assert_close(gram, replace(kernel, tangent=False)(x, x))
 
 
 def test_it_is_not_trained():

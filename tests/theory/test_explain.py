@@ -7,8 +7,9 @@ import pytest
 
 from infwidth.config import load
 from infwidth.errors import ConfigError
-from infwidth.explain import ExplainConfig, explained
+from infwidth.explain import ExplainConfig
 from infwidth.parametrization import ABC, named
+from infwidth.theory.explanation import explained
 from infwidth.theory.exponents import predicted
 
 HALF = Fraction(1, 2)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from infwidth.errors import DataError
+from infwidth.places import EXPERIMENTS
 from infwidth.reporting import bounded, figures, kept, order, pca, provenance, sweep, table
 from infwidth.reporting.page import Section
 from infwidth.reporting.table import MARK, Line
 from infwidth.runs import plan as plans
 from infwidth.runs import store
-from infwidth.runs.plan import EXPERIMENTS, Plan
+from infwidth.runs.plan import Plan
 from infwidth.runs.spec import SCALES
 from infwidth.runs.store import Record
 

@@ -10,11 +10,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from infwidth import places
 from infwidth.errors import ConfigError
 from infwidth.runs import overrides as given
 from infwidth.runs.folders import folder_of_runs
 
-CONF = str(Path(__file__).parents[3] / "conf")
+CONF = str(places.CONF)
 COMMANDS = f"{CONF}/command"
 """Configs of the other commands, apart from train's groups: there ``data=`` and ``scale=`` are plain keys."""
 

@@ -19,12 +19,12 @@ import yaml
 
 from infwidth.config import load
 from infwidth.errors import ConfigError
+from infwidth.places import EXPERIMENTS
 from infwidth.runs.compose import composed
 from infwidth.runs.spec import SCALES, canonical, data_settings, specified
 
 DECIDES_NUMBERS = False
 
-EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 RECIPE, PLAN = "recipe.yaml", "plan.yaml"
 
 

@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 
-from infwidth.errors import CheckpointError, ConfigError
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import pi_limit
+from infwidth.models.pi.update import added
 from infwidth.tasks.losses import cross_entropy_cotangent
 
 D, R, K = 7, 4, 3
@@ -144,8 +145,30 @@ def test_outputs_are_differentiable_by_the_inputs(monkeypatch, depth):
 def test_backward_says_what_to_call_instead(monkeypatch):
     net = fresh(monkeypatch)
     loss = torch.nn.functional.cross_entropy(net(inputs()), torch.arange(5) % K)
-    with pytest.raises(RuntimeError, match=r"take outputs, pullback = net.linearized\(x\) and net.apply_update"):
+    with pytest.raises(
+        InfwidthError, match=r"make an infwidth.SGD\(net, rate\) before it.*or take outputs, pullback ="
+    ):
         loss.backward()
+
+
+def test_what_backward_leaves_for_an_optimizer_is_the_update(monkeypatch):
+    monkeypatch.setattr("infwidth.models.pi.limit.AT_ONCE", 2)
+    net, y = train(fresh(monkeypatch)), torch.arange(5) % K
+    net.received = []
+    for seed in (1, 2):
+        torch.nn.functional.cross_entropy(net(inputs(seed=seed)), y).backward()
+    at_input = inputs().requires_grad_()
+    torch.autograd.grad(net(at_input).sum(), at_input)  # asks for no gradient by parameters
+    assert len(net.received) == 2 and all(p.grad is None for p in net.parameters())
+    other, x = copy.deepcopy(net), torch.cat([inputs(seed=1), inputs(seed=2)])
+    outputs, pullback = other.linearized(x)
+    expected = pullback(2 * cross_entropy_cotangent(outputs, y.repeat(2)))
+    update = added(net.received)
+    for name, norm in update.norms().items():
+        torch.testing.assert_close(norm, expected.norms()[name])
+    net.apply_update(update, 0.3)
+    other.apply_update(expected, 0.3)
+    torch.testing.assert_close(net(inputs(20)), other(inputs(20)))
 
 
 def test_a_pullback_serves_once(monkeypatch):

@@ -12,6 +12,7 @@ from infwidth.models.cost import Shape, Sizes, Work
 from infwidth.models.family import FamilyConfig, Offers
 from infwidth.models.kernel.bag_machine import BagKernelMachine
 from infwidth.models.kernel.deep import DeepKernel
+from infwidth.models.kernel.general import GeneralKernel
 from infwidth.models.kernel.machine import KernelMachine
 from infwidth.models.kernel.one_layer import Activation, Kernel
 from infwidth.models.kernel.regression import KernelRegression
@@ -69,8 +70,8 @@ class KernelConfig(FamilyConfig):
             raise ConfigError(
                 "model.kernel=as_published is a kernel of model=ntk_limit; the published NNGP is the true one."
             )
-        if self.pilim and self.activation != "relu":
-            raise ConfigError("model.convention=pilim has kernels of ReLU networks; set model.activation=relu.")
+        if self.kernel == "as_published" and self.activation != "relu":
+            raise ConfigError("model.kernel=as_published is a kernel of ReLU networks; set model.activation=relu.")
         if not self.pilim and self.depth != 1:
             raise ConfigError(
                 f"model.convention=tp4 has kernels of one hidden layer, not of model.depth={self.depth}; "
@@ -116,16 +117,12 @@ class KernelConfig(FamilyConfig):
         kernel = Kernel(self.activation, self.tangent, self.sigma_u, self.sigma_v, self.sigma_b)
         return (BagKernelMachine if shape.bags else KernelMachine)(kernel, *sizes, dtype)
 
-    def deep_kernel(self) -> DeepKernel:
-        return DeepKernel(
-            self.depth,
-            (self.sigma_w or 1.0) ** 2,
-            self.sigma_b**2,
-            self.tangent,
-            self.kernel == "as_published",
-            self.weight_rates or (),
-            self.bias_rates or (),
-        )
+    def deep_kernel(self) -> DeepKernel | GeneralKernel:
+        sizes = (self.depth, (self.sigma_w or 1.0) ** 2, self.sigma_b**2, self.tangent)
+        rates = (self.weight_rates or (), self.bias_rates or ())
+        if self.activation != "relu":
+            return GeneralKernel(self.activation, *sizes, *rates)
+        return DeepKernel(*sizes, self.kernel == "as_published", *rates)
 
     def grows_with(self) -> str:
         return "examples" if self.solve == "regression" else "inputs"

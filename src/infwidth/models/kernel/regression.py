@@ -1,9 +1,10 @@
 """The NNGP and NTK limits of deep networks in closed form (PiLim section 4).
 
-Kernel ridge regression on one-hot targets minus 1/2.
+Kernel ridge regression on one-hot targets minus 1/2, or on numbers.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from infwidth import ridge
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Model
 from infwidth.models.kernel.deep import DeepKernel
+from infwidth.models.kernel.general import GeneralKernel
 from infwidth.models.updates import Update
 from infwidth.models.watch import NOBODY, Watch
 
@@ -23,7 +25,7 @@ class KernelRegression(Model):
 
     def __init__(
         self,
-        kernel: DeepKernel,
+        kernel: DeepKernel | GeneralKernel,
         regularisers: Sequence[float],
         choose_on: int | None,
         inputs: int,
@@ -40,7 +42,9 @@ class KernelRegression(Model):
         self.register_buffer("a", torch.zeros(0, outputs, dtype=dtype))
 
     def fit(self, x: Tensor, labels: Tensor, watch: Watch = NOBODY) -> dict[str, float]:
-        """Fit to inputs x (n, d) and labels (n,). Needs one n x n array and nothing else of that size.
+        """Fit to inputs x (n, d) and labels (n,), or, with one regulariser, to numbers (n, k).
+
+        Needs one n x n array and nothing else of that size.
 
         Returns the regulariser and, where several were tried, its accuracy in per cent on the images that were
         held out. Raises ConfigError if a regulariser leaves the matrix indefinite.
@@ -61,11 +65,16 @@ class KernelRegression(Model):
 
     @torch.no_grad()
     def _fit(self, x: Tensor, labels: Tensor, regulariser: float, watch: Watch) -> None:
-        targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
+        targets = self._targets(labels, x.dtype)
         K = self._matrix(x, watch)
         with watch.stage("factorisation", len(x) ** 3 // 3, "FLOP") as done:
             diagonal = ridge.factorise(K, regulariser, self.block, done)
         self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
+
+    def _targets(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        if labels.dim() == 2:
+            return labels.to(dtype)
+        return torch.nn.functional.one_hot(labels, self.outputs).to(dtype) - 0.5
 
     def _matrix(self, x: Tensor, watch: Watch) -> Tensor:
         """K(x, x); what it is made from is given up with this function's end."""
@@ -91,7 +100,7 @@ class KernelRegression(Model):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Coordinates in which inner products are the NNGP kernel of x, exactly; they never move."""
-        nngp = DeepKernel(self.kernel.depth, self.kernel.sigma_w2, self.kernel.sigma_b2)
+        nngp = replace(self.kernel, tangent=False)
         values, vectors = torch.linalg.eigh(nngp(x, x).double())
         return (vectors * values.clamp(min=0).sqrt()).to(x.dtype)
 

@@ -24,9 +24,18 @@ from infwidth.models.mlp.multipliers import Multipliers
 from infwidth.models.readout import AdaptedReadout, adapted_from
 from infwidth.models.updates import DenseUpdate
 
+
+def _identity(h: Tensor) -> Tensor:
+    return h
+
+
+def _step(x: Tensor) -> Tensor:
+    return (x > 0).to(x.dtype)
+
+
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    "linear": (lambda h: h, lambda x: torch.ones_like(x)),
-    "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
+    "linear": (_identity, torch.ones_like),
+    "relu": (torch.relu, _step),
 }
 """phi, and its derivative as a function of phi's value."""
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 
 from infwidth.config import key
+from infwidth.errors import ConfigError
 from infwidth.models.cost import Shape
 from infwidth.models.family import FamilyConfig
 from infwidth.models.mlp.multipliers import Factors
@@ -20,6 +21,7 @@ class PiConfig(FamilyConfig):
 
     depth: int = key(at_least=1, default=2)
     rank: int = key(at_least=1, default=400)
+    activation: str = key(default="relu", neutral="relu")
     alpha_1: float = key(at_least=0, default=1.0)
     alpha_out: float = key(at_least=0, default=1.0)
     beta: float = key(at_least=0, default=0.5)
@@ -40,7 +42,17 @@ class PiConfig(FamilyConfig):
         return named("mup", self.depth)
 
     def check(self, abc: ABC) -> None:
-        """The pi-limit has no parametrization to choose: every combination of its keys has a meaning."""
+        """The pi-limit has no parametrization to choose.
+
+        ConfigError for an activation by which it does not exist in this form: it takes the norm |g| of what comes into
+        a layer out of phi, which therefore has to be positively homogeneous.
+        """
+        if self.activation != "relu":
+            raise ConfigError(
+                f"model.activation is {self.activation!r}, and model={self.name} has ReLU's alone: its layers are "
+                "computed for inputs of norm one, so that phi has to be positively homogeneous, phi(s z) = s phi(z), "
+                "which erf, GELU and tanh are not; use model.activation=relu."
+            )
 
     def shortened(self) -> dict[str, Any]:
         """Keys of a much shorter run that takes every path of a whole one: as they are."""

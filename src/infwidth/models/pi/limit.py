@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from infwidth.errors import CheckpointError, ConfigError
+from infwidth.errors import CheckpointError, ConfigError, InfwidthError
 from infwidth.gaussian import relu_v
 from infwidth.models.contract import Adapted, Cotangent, Model
 from infwidth.models.mlp.multipliers import Factors
 from infwidth.models.pi.adapted import AdaptedPi
 from infwidth.models.pi.bounded import Bounded
 from infwidth.models.pi.growing import GrowingLayer, unit_rows
-from infwidth.models.pi.outputs import Outputs
+from infwidth.models.pi.outputs import outputs
 from infwidth.models.pi.readout import PiReadout
 from infwidth.models.pi.update import PiUpdate
 from infwidth.models.readout import AdaptedReadout, adapted_from
@@ -52,6 +52,7 @@ class PiLimit(Model):
         self.factors, self.readout_in_norm, self.depth = factors, readout_in_norm, len(layers)
         self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
         self.bounded = bounded
+        self.received: list[PiUpdate] | None = None  # from loss.backward(); None where no optimizer takes them
 
     def beta(self, l: int) -> float:
         return self.factors.beta_readout if l == self.depth + 1 else self.factors.beta
@@ -78,9 +79,22 @@ class PiLimit(Model):
         return self.factors.alpha_out * self._values(x, self.depth + 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """f (..., k) of inputs (..., d), differentiable by them; RuntimeError where nothing but parameters is."""
-        found = Outputs.apply(x.reshape(-1, x.shape[-1]), self.A1, self)
-        return found.reshape(*x.shape[:-1], -1)
+        """f (..., k) of inputs (..., d), differentiable by them; of parameters, backward leaves an update here."""
+        return outputs(self, x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+
+    def receive(self, x: Tensor, cotangent: Tensor) -> None:
+        """Keep the update of a loss's backward pass, from its cotangents (n, k) at x (n, d), for an optimizer.
+
+        Raises InfwidthError if there is none that would take it.
+        """
+        if self.received is not None:
+            self.received.append(self.linearized(x)[1](cotangent))
+            return
+        raise InfwidthError(
+            "a pi-limit's gradient is rows to append, and nothing takes them from loss.backward(); make an "
+            "infwidth.SGD(net, rate) before it and call its step() after it, or take outputs, pullback = "
+            "net.linearized(x) and net.apply_update(pullback(d loss / d outputs), rate)."
+        )
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:

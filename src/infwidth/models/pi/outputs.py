@@ -1,9 +1,10 @@
-"""Outputs of a pi-limit inside torch's autograd: differentiable by the inputs, and by no parameter.
+"""Outputs of a pi-limit inside torch's autograd.
 
-A gradient by the parameters is not of their shape: it is rows to append, an update. So ``loss.backward()`` says what to
-call instead.
+A gradient by the inputs is a tensor like any other. One by the parameters is not of their shape: it is an update, rows
+to append. ``loss.backward()`` computes it and leaves it with the model, from where :class:`infwidth.SGD` takes it.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,22 +15,56 @@ if TYPE_CHECKING:
     from infwidth.models.pi.limit import PiLimit
 
 
-class Outputs(torch.autograd.Function):
-    """f (n, k) of inputs (n, d); A1 is handed over so that backward is asked even where no input is differentiable."""
+@dataclass
+class Call:
+    """One forward pass: the net, its inputs (n, d), and whether they are differentiated by; the cotangent (n, k) of
+    its outputs once that is known."""
+
+    net: "PiLimit"
+    x: Tensor
+    of_inputs: bool
+    cotangent: Tensor | None = None
+
+
+class Parameters(torch.autograd.Function):
+    """Stands for all parameters in autograd's graph: a number that outputs are made to depend on.
+
+    Its backward runs where a gradient by parameters is asked for and nowhere else, as in ``torch.autograd.grad(f, x)``.
+    """
 
     @staticmethod
-    def forward(ctx, x: Tensor, A1: Tensor, net: "PiLimit") -> Tensor:
-        ctx.net = net
-        ctx.save_for_backward(x, A1)  # A1 changes with every step, and autograd notices
-        return net.outputs(x)
+    def forward(ctx, A1: Tensor, call: Call) -> Tensor:
+        ctx.call = call
+        return A1.new_zeros(())
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, cotangent: Tensor) -> tuple[Tensor, None, None]:
-        if not ctx.needs_input_grad[0]:
-            raise RuntimeError(
-                "a pi-limit's gradient is rows to append, which loss.backward() has no place for; take "
-                "outputs, pullback = net.linearized(x) and net.apply_update(pullback(d loss / d outputs), rate)."
-            )
+    def backward(ctx, _: Tensor) -> tuple[None, None]:
+        call = ctx.call
+        if call.net.received is not None or not call.of_inputs:
+            call.net.receive(call.x, call.cotangent)
+        return None, None
+
+
+class Outputs(torch.autograd.Function):
+    """f (n, k) of inputs (n, d); parameters: the number that stands for them."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, parameters: Tensor, call: Call) -> Tensor:
+        ctx.call = call
+        ctx.save_for_backward(x, call.net.A1)  # A1 changes with every step, and autograd notices
+        return call.net.outputs(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, cotangent: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, _ = ctx.saved_tensors
-        return ctx.net.input_cotangent(x, cotangent), None, None
+        ctx.call.cotangent = cotangent
+        at_input = ctx.call.net.input_cotangent(x, cotangent) if ctx.needs_input_grad[0] else None
+        return at_input, cotangent.new_zeros(()), None
+
+
+def outputs(net: "PiLimit", x: Tensor) -> Tensor:
+    """f (n, k) of inputs (n, d), differentiable by them, and by the parameters as the module says."""
+    call = Call(net, x.detach(), x.requires_grad)
+    return Outputs.apply(x, Parameters.apply(net.A1, call), call)

@@ -63,3 +63,13 @@ def joined(net: PiLimit, first: Sequence[tuple[Tensor, Tensor]], points: Mapping
     biases[1] = c.alpha_1 * c.beta * sum(d.sum((0, 1)) for _, d in first)
     A1 = c.alpha_1 * sum(x.flatten(0, 1).mT @ d.flatten(0, 1) for x, d in first)
     return PiUpdate(A1, rows, biases, net.uncounted())
+
+
+def added(updates: Sequence[PiUpdate]) -> PiUpdate:
+    """The update of a sum of losses from the updates of its terms, none of which has been scaled: their rows one after
+    another, the rest added up."""
+    rows = {
+        l: tuple(torch.cat(parts) for parts in zip(*(u.rows[l] for u in updates), strict=True)) for l in updates[0].rows
+    }
+    biases = {l: sum(u.biases[l] for u in updates) for l in updates[0].biases}
+    return PiUpdate(sum(u.first for u in updates), rows, biases, updates[0].uncounted)
