@@ -36,6 +36,7 @@ def narrowest(runs: list[Planned]) -> Iterator[Planned]:
         yield min(of_family, key=lambda planned: planned.config["model"].get("width", 0))
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("experiment", experiments())
 def test_the_narrowest_rows(experiment, tmp_path, subtests):
     gpu = f"cuda:{torch.cuda.device_count() - 1}"
