@@ -18,6 +18,8 @@ from infwidth.theory.experiment import TheoryRecipe
 DECIDES_NUMBERS = False
 
 CLAIMS = "claims.yaml"
+SCALES = ("cpu", "paper")
+"""That claims are about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +28,14 @@ class Guess:
 
     hours: float = key(above=0)
     gibibytes: float | None = key(above=0, default=None)
-    on: str
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A sentence of a paper, and exactly one kind of check that decides it.
 
-    source: where it stands. scale: whose rows decide it. also: a smaller scale at which it can be looked at, which is
+    claim: in which {points}, {by} or another key of the check stands for its value. source: where it stands. scale: whose rows decide it. also: a smaller scale at which it can be looked at, which is
     said beside and does not count. reason: why it fails, shown only if it does.
     """
 
@@ -64,6 +66,18 @@ class Claim:
     @property
     def check(self) -> Any:
         return self.checks[0]
+
+    @property
+    def sentence(self) -> str:
+        """The claim with the values of its check. ConfigError for a key that the check does not have."""
+        values = {k: f"{v:g}" if isinstance(v, float) else v for k, v in vars(self.check).items()}
+        try:
+            return self.claim.format(**values)
+        except (LookupError, ValueError, AttributeError) as e:
+            raise ConfigError(
+                f"{CLAIMS} has the claim {self.claim!r} with {{{e.args[0]}}} in it, which is no key of its check; "
+                f"it has: {', '.join(values)}."
+            ) from e
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +110,7 @@ def read(experiment: str) -> tuple[Claims, Path]:
             raise ConfigError(
                 f"{path} has {len(claim.checks)} checks of the claim {claim.claim!r}; give it exactly one."
             )
+        _ = claim.sentence  # refuses a key in it that the check does not have
     return found, path
 
 
@@ -105,7 +120,7 @@ def of_rows(experiment: str, recipe: Recipe, paper: pd.DataFrame) -> Claims:
     named = [row for group in found.alike for row in group] + list(found.guesses or {})
     _require(named, recipe.rows, f"{path} names the row")
     for row, by_scale in (found.guesses or {}).items():
-        _require(by_scale if isinstance(by_scale, dict) else [by_scale], ("cpu", "paper"), f"{path} has guesses.{row} at")
+        _require(by_scale, SCALES, f"{path} has guesses of {row} at the scale")
         for scale in by_scale:
             found.guess(row, scale)
     for claim in found.claims:

@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from infwidth.errors import DataError
-from infwidth.reporting.claims.claim import Claim
-from infwidth.reporting.claims.verdict import OfMeasurements, OfRows
+from infwidth.reporting.claims.claim import Guess
 from infwidth.reporting.takes import duration, gibibytes
 from infwidth.runs.spec import SCALES
 from infwidth.runs.store import Record
@@ -20,7 +19,6 @@ from infwidth.runs.store import Record
 DECIDES_NUMBERS = False
 
 PREDICTIONS = "predictions.csv"
-RECORDED, PREDICTED, BY_HAND = "recorded", "predicted", "estimated by hand"
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,50 @@ class Cost:
     disk: int | None
     how: str
 
+    def times(self, number: int) -> "Cost":
+        """So many such runs, one after another."""
+        return Cost(self.seconds * number, self.memory, self.disk and self.disk * number, self.how)
 
-def read_predictions(folder: Path) -> dict[tuple[str, str], Prediction]:
+    @property
+    def sentence(self) -> str:
+        sizes = [f", {gibibytes(self.memory)}"] if self.memory else []
+        sizes += [f", {gibibytes(self.disk)} of disk"] if self.disk else []
+        return f"{duration(self.seconds)} {self.how}{''.join(sizes)}"
+
+
+def recorded(records: Sequence[Record]) -> Cost:
+    """A seed of a row, with all candidates that were tried, by its runs."""
+    seeds = len({record.seed for record in records})
+    peak = max(record.peak_memory_bytes for record in records)
+    return Cost(sum(record.wall_seconds for record in records) / seeds, peak or None, None, "recorded")
+
+
+def predicted(found: Prediction) -> Cost:
+    return Cost(found.train_seconds, found.parameter_bytes, found.disk_bytes, "of training predicted")
+
+
+def guessed(guess: Guess) -> Cost:
+    memory = None if guess.gibibytes is None else round(guess.gibibytes * 2**30)
+    return Cost(3600 * guess.hours, memory, None, f"on {guess.device}, estimated by hand")
+
+
+def total(costs: Mapping[str, Cost | None]) -> str:
+    """In words, what rows take together, such as '57 min recorded, 2.4 GiB; not known: pi_limit'. costs: by row."""
+    by_how: dict[str, list[Cost]] = {}
+    for cost in filter(None, costs.values()):
+        by_how.setdefault(cost.how, []).append(cost)
+    parts = [_sum(group).sentence for group in by_how.values()]
+    unknown = [row for row, cost in costs.items() if cost is None]
+    return "; ".join([*parts, f"not known: {', '.join(unknown)}"] if unknown else parts)
+
+
+def _sum(costs: Sequence[Cost]) -> Cost:
+    memory = max((cost.memory for cost in costs if cost.memory), default=None)
+    disk = sum(cost.disk for cost in costs if cost.disk) or None
+    return Cost(sum(cost.seconds for cost in costs), memory, disk, costs[0].how)
+
+
+def read(folder: Path) -> dict[tuple[str, str], Prediction]:
     """By row and scale, what is kept of predictions; nothing if there is no file. DataError for a damaged one."""
     path = folder / PREDICTIONS
     if not path.exists():
@@ -59,77 +99,11 @@ def read_predictions(folder: Path) -> dict[tuple[str, str], Prediction]:
         raise DataError(f"{path} cannot be read ({' '.join(str(e).split())}); restore it from git, or remove it.") from e
 
 
-def write_predictions(folder: Path, predictions: Iterable[Prediction]) -> None:
-    """In the order of scales and rows."""
+def write(folder: Path, predictions: Iterable[Prediction]) -> None:
+    """A line for each, in the order of scales and rows."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(Prediction)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(p) for p in sorted(predictions, key=lambda p: (SCALES.index(p.scale), p.row)))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PREDICTIONS).write_text(text.getvalue(), encoding="utf-8")
-
-
-def of_seed(book: OfRows | OfMeasurements, row: str, scale: str) -> Cost | None:
-    """What a seed of a row takes at a scale, with all its candidates; None if nothing is known of it."""
-    records = _records(book, row, scale)
-    if records:
-        seeds = len({record.seed for record in records})
-        peak = max(record.peak_memory_bytes for record in records) or None
-        return Cost(sum(record.wall_seconds for record in records) / seeds, peak, None, RECORDED)
-    predicted = read_predictions(book.results / book.experiment).get((row, scale))
-    if predicted is not None:
-        return Cost(predicted.train_seconds, predicted.parameter_bytes, predicted.disk_bytes, PREDICTED)
-    guess = book.claims.guess(row, scale)
-    if guess is not None:
-        memory = None if guess.gibibytes is None else round(guess.gibibytes * 2**30)
-        return Cost(3600 * guess.hours, memory, None, f"{BY_HAND} on {guess.on}")
-    return None
-
-
-def _records(book: OfRows | OfMeasurements, row: str, scale: str) -> list[Record]:
-    if isinstance(book, OfMeasurements):
-        measured = book.found.get(row)
-        there = measured is not None and SCALES.index(measured.scale) >= SCALES.index(scale)
-        return [measured.record] if there else []
-    return [r for r in book.records if any(place[:2] == (scale, row) for place in book.plan.members(r.config))]
-
-
-def of_claim(book: OfRows | OfMeasurements, claim: Claim) -> tuple[list[Cost], list[str]]:
-    """What a claim takes at its scale with all planned seeds: the costs by how they are known, and rows of which
-    nothing is known."""
-    seeds = {row: book.planned_seeds(row, claim.scale) for row in book.needs(claim)}
-    return of_runs(book, claim.scale, seeds)
-
-
-def of_runs(
-    book: OfRows | OfMeasurements, scale: str, seeds: Mapping[str, int]
-) -> tuple[list[Cost], list[str]]:
-    """What so many seeds of each row take."""
-    by_how: dict[str, list[Cost]] = {}
-    unknown = []
-    for row, number in seeds.items():
-        cost = of_seed(book, row, scale)
-        if cost is None:
-            unknown.append(row)
-        else:
-            by_how.setdefault(cost.how, []).append(Cost(cost.seconds * number, cost.memory, cost.disk, cost.how))
-    return [_sum(costs) for costs in by_how.values()], unknown
-
-
-def _sum(costs: Sequence[Cost]) -> Cost:
-    memory = max((c.memory for c in costs if c.memory is not None), default=None)
-    disk = [c.disk for c in costs if c.disk is not None]
-    return Cost(sum(c.seconds for c in costs), memory, sum(disk) if disk else None, costs[0].how)
-
-
-def sentence(costs: Sequence[Cost], unknown: Sequence[str]) -> str:
-    """Such as '57 min recorded, 2.4 GiB; not known: pi_limit'."""
-    parts = []
-    for cost in costs:
-        what = "training predicted" if cost.how == PREDICTED else cost.how
-        sizes = [f", {gibibytes(cost.memory)}"] if cost.memory else []
-        sizes += [f", {gibibytes(cost.disk)} of disk"] if cost.disk else []
-        parts.append(f"{duration(cost.seconds)} {what}{''.join(sizes)}")
-    if unknown:
-        parts.append(f"not known: {', '.join(unknown)}")
-    return "; ".join(parts)

@@ -48,6 +48,10 @@ class Rows:
     def label(self, row: str) -> str:
         return (self.labels or {}).get(row, row)
 
+    def metric(self, row: str, check: "OfRows") -> str:
+        """The metric of a row that a check takes: that of its published number where it takes that, else its own."""
+        return self.published[row][0] if row in check.compares else check.metric
+
     def spread(self, row: str, metric: str) -> Spread:
         """Over the seeds of a row, and of those like it."""
         group = next((rows for rows in self.alike if row in rows), (row,))

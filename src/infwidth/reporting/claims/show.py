@@ -24,7 +24,7 @@ EXPLAINED = (
 def brief(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """Claim, scale and verdict, a line each."""
     lines = [
-        {"experiment": v.experiment, "claim": v.claim.claim, "scale": v.claim.scale, "verdict": verdict(v)}
+        {"experiment": v.experiment, "claim": v.claim.sentence, "scale": v.claim.scale, "verdict": verdict(v)}
         for v in verdicts
     ]
     return pd.DataFrame(lines, columns=["experiment", "claim", "scale", "verdict"])
@@ -79,7 +79,7 @@ def made(outcome: Outcome) -> str:
 
 def missing(outcome: Outcome) -> str:
     """What an outcome lacks, in words."""
-    rows = [f"{row} ({there})" if there else row for row, there in (outcome.lacking or {}).items()]
+    rows = [f"{row} ({there})" if there else row for row, there in outcome.lacking.items()]
     parts = [f"not there: {', '.join(rows)}"] if rows else []
     if outcome.marked:
         parts.append(f"{MARK} {', '.join(outcome.marked)}: the code has changed since (`make replay`)")
@@ -96,7 +96,7 @@ def markdown(verdicts: Sequence[Verdict]) -> str:
     lines = [f"# What the papers claim\n\n{table.markdown(brief(verdicts))}\n{summary(verdicts)} {EXPLAINED}\n"]
     lines.append("\n## The numbers\n")
     for v in verdicts:
-        lines.append(f"\n**{verdict_word(v)}** {v.claim.claim} ({v.claim.source}; {v.experiment})\n\n")
+        lines.append(f"\n**{verdict_word(v)}** {v.claim.sentence} ({v.claim.source}; {v.experiment})\n\n")
         lines += [f"- {line}\n" for line in details(v)]
     return "".join(lines)
 
