@@ -18,6 +18,12 @@ DECIDES_NUMBERS = False
 THEORY = "theory"
 COLUMNS = ["experiment", "scale", "rows", "runs", "time in all", "longest run", "peak memory", "hardware"]
 
+TITLE = "What each experiment takes"
+EXPLAINED = (
+    "Wall time of the planned runs one after another, as recorded: other work on the machine is in it. "
+    "What is not there yet is said by `python -m infwidth.verify predict=true`, as far as it can be predicted."
+)
+
 Runs = tuple[list[Record], str]
 """The runs of a scale, and how many of its rows they make, in words."""
 

@@ -246,9 +246,7 @@ class OfMeasurements(Book):
 
 def books(results: Path, given: Marked | None = None) -> list[OfRows | OfMeasurements]:
     """The claims of every experiment that has some, with the runs that there are."""
-    return [
-        (OfMeasurements if name == THEORY else OfRows)(name, results, given) for name in claims_files.experiments()
-    ]
+    return [(OfMeasurements if name == THEORY else OfRows)(name, results, given) for name in claims_files.experiments()]
 
 
 def verdicts(results: Path, given: Marked | None = None) -> list[Verdict]:

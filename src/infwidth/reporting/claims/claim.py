@@ -35,8 +35,9 @@ class Guess:
 class Claim:
     """A sentence of a paper, and exactly one kind of check that decides it.
 
-    claim: in which {points}, {by} or another key of the check stands for its value. source: where it stands. scale: whose rows decide it. also: a smaller scale at which it can be looked at, which is
-    said beside and does not count. reason: why it fails, shown only if it does.
+    claim: in which {points}, {by} or another key of the check stands for its value. source: where it stands. scale:
+    whose rows decide it. also: a smaller scale at which it can be looked at, which is said beside and does not count.
+    reason: why it fails, shown only if it does.
     """
 
     claim: str

@@ -35,7 +35,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of runs: their seconds in all, the largest memory and the disk in bytes (None: not known), and how it is known."""
+    """Of runs: their seconds, the largest memory and all disk in bytes (None: not known), and how it is known."""
 
     seconds: float
     memory: int | None
@@ -96,7 +96,9 @@ def read(folder: Path) -> dict[tuple[str, str], Prediction]:
         found = [Prediction(**{name: types.get(name, str)(value) for name, value in row.items()}) for row in rows]
         return {(p.row, p.scale): p for p in found}
     except (OSError, ValueError, TypeError) as e:
-        raise DataError(f"{path} cannot be read ({' '.join(str(e).split())}); restore it from git, or remove it.") from e
+        raise DataError(
+            f"{path} cannot be read ({' '.join(str(e).split())}); restore it from git, or remove it."
+        ) from e
 
 
 def write(folder: Path, predictions: Iterable[Prediction]) -> None:

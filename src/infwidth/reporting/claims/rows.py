@@ -212,9 +212,7 @@ class AtMost(OfRows):
 
     def findings(self, rows: Rows) -> list[Finding]:
         limit = self.value + self.tolerance
-        return [
-            Finding(rows.label(row), rows.mean(row, self.metric), at_most=limit, unit="%") for row in self.rows
-        ]
+        return [Finding(rows.label(row), rows.mean(row, self.metric), at_most=limit, unit="%") for row in self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +230,7 @@ class AtLeast(OfRows):
 
     def findings(self, rows: Rows) -> list[Finding]:
         limit = self.value - self.tolerance
-        return [
-            Finding(rows.label(row), rows.mean(row, self.metric), at_least=limit, unit="%") for row in self.rows
-        ]
+        return [Finding(rows.label(row), rows.mean(row, self.metric), at_least=limit, unit="%") for row in self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)

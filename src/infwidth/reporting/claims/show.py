@@ -11,13 +11,17 @@ from infwidth.reporting.table import MARK
 
 DECIDES_NUMBERS = False
 
+TITLE = "What the papers claim"
+NUMBERS = "## The numbers"
+"""Heading of what claims.md has besides the table that README opens with."""
+
 SHOWN = 4
 """Of a claim with more numbers, those that come closest to failing are shown."""
 
 EXPLAINED = (
-    f"{PASS}: every 95 % interval lies inside the claim's tolerance; {FAIL}: one does not (undecided: it reaches across); "
-    f"{NOT_RUN}: not at the scale that the claim needs. {MARK}: the code has changed since, and what it made was not "
-    "replayed."
+    f"{PASS}: every 95 % interval lies inside the claim's tolerance; {FAIL}: one does not (undecided: it reaches "
+    f"across); {NOT_RUN}: not at the scale that the claim needs. {MARK}: the code has changed since, and what it made "
+    "was not replayed."
 )
 
 
@@ -34,6 +38,7 @@ def full(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """The same with where a claim stands in its paper, and its numbers."""
     found = brief(verdicts)
     found.insert(2, "source", [v.claim.source for v in verdicts])
+    found["takes"] = [v.takes for v in verdicts]
     found["numbers"] = ["; ".join(numbers(v.outcome)) for v in verdicts]
     return found
 
@@ -93,8 +98,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
     """results/claims.md: the table, and below it the numbers."""
-    lines = [f"# What the papers claim\n\n{table.markdown(brief(verdicts))}\n{summary(verdicts)} {EXPLAINED}\n"]
-    lines.append("\n## The numbers\n")
+    lines = [f"# {TITLE}\n\n{table.markdown(brief(verdicts))}\n{summary(verdicts)} {EXPLAINED}\n\n{NUMBERS}\n"]
     for v in verdicts:
         lines.append(f"\n**{verdict_word(v)}** {v.claim.sentence} ({v.claim.source}; {v.experiment})\n\n")
         lines += [f"- {line}\n" for line in details(v)]
@@ -113,6 +117,7 @@ def details(v: Verdict) -> list[str]:
         lines = [made(v.outcome), *numbers(v.outcome)]
     if v.word == FAIL and v.claim.reason:
         lines.append(f"reason: {v.claim.reason}")
+    lines.append(f"takes: {v.takes}")
     if v.word == NOT_RUN and v.beside is not None:
         lines += [f"{made(v.beside)}: {says(v.beside)}", *numbers(v.beside)]
     return lines
