@@ -1,6 +1,7 @@
 """experiments/<name>/claims.yaml: what the papers claim, how that is decided, and at which scale."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +122,9 @@ def of_rows(experiment: str, recipe: Recipe, paper: pd.DataFrame) -> Claims:
     named = [row for group in found.alike for row in group] + list(found.guesses or {})
     _require(named, recipe.rows, f"{path} names the row")
     for row, by_scale in (found.guesses or {}).items():
-        _require(by_scale, SCALES, f"{path} has guesses of {row} at the scale")
+        if not isinstance(by_scale, dict):
+            raise ConfigError(f"{path} has the guess {row}: {by_scale!r}; say it by scale ({', '.join(SCALES)}).")
+        _require(by_scale, SCALES, f"{path} has a guess of {row} at the scale")
         for scale in by_scale:
             found.guess(row, scale)
     for claim in found.claims:
@@ -148,7 +151,7 @@ def of_measurements(experiment: str, recipe: TheoryRecipe) -> Claims:
     return found
 
 
-def _require(named, known, sentence: str) -> None:
+def _require(named: Iterable[str], known: Sequence[str], sentence: str) -> None:
     """ConfigError for a name that is not known."""
     for name in named:
         if name not in known:

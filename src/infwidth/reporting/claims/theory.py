@@ -6,6 +6,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -40,12 +41,12 @@ class Exponents(OfMeasurements):
     """Measured exponents are within a tolerance of the predicted ones.
 
     Those of all stable parametrizations, or of the ones that are named, and of all quantities, or of the ones that are
-    named (h_0, f_0, delta_f, delta_h, delta_x).
+    named.
     """
 
     tolerance: float = key(above=0)
     parametrizations: tuple[str, ...] | None = None
-    quantities: tuple[str, ...] | None = None
+    quantities: tuple[Literal["h_0", "f_0", "delta_f", "delta_h", "delta_x"], ...] | None = None
 
     needs = CHECKS
 
@@ -159,7 +160,7 @@ class Converges(OfMeasurements):
     At the start and at every number of steps that was measured the exponent is within a tolerance of the given one.
     """
 
-    limit: str
+    limit: Literal["μ-limit", "π-limit"]
     exponent: float
     tolerance: float = key(above=0)
 
