@@ -8,10 +8,12 @@ import torch
 
 from infwidth import reproduce, verify
 from infwidth.errors import ConfigError, DataError
+from infwidth.reporting.claims import book as claims_book
 from infwidth.reporting.claims import costs
 from infwidth.reporting.claims.costs import Prediction
 from infwidth.training.resources import Predicted
-from tests.commands import command, refused
+from tests.commands import command
+from tests.conftest import REPOSITORY
 from tests.reporting.claims import helpers
 from tests.reporting.claims.helpers import CLAIM, record
 
@@ -125,6 +127,16 @@ def test_the_command_says_verdicts_and_its_status_is_what_was_asked_for(tmp_path
     assert done.returncode == 1 and "1 FAIL" in done.stdout and not done.stderr
 
 
-def test_what_there_is_not_is_a_sentence(tmp_path):
-    assert refused(command("verify", "name=alchemy", check=False), "name is alchemy, which has no claims")
-    assert refused(command("verify", "hours=-1", check=False), "hours is -1")
+def test_claims_that_there_are_not_are_a_sentence(chosen):
+    with pytest.raises(ConfigError, match="name is alchemy, which has no claims; these have some: maml"):
+        verify.books(dataclasses.replace(chosen, name="alchemy"))
+
+
+def test_a_dataset_that_is_named_is_for_the_rows_that_go_with_it(chosen, monkeypatch):
+    monkeypatch.undo()  # back to the experiments that there are
+    (book,) = [b for b in claims_book.books(REPOSITORY / "results") if b.experiment == "word2vec"]
+    found = verify.runs_of(book, "paper", ["width_64", "fil9_width_64"], dataclasses.replace(chosen, data="simple8"))
+    assert [(run.row, run.config["data"]["name"]) for run in found] == [
+        ("width_64", "simple8"),
+        ("fil9_width_64", "fil9"),
+    ]

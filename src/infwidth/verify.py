@@ -123,14 +123,32 @@ def _cost(book: Book, row: str, scale: str) -> Cost | None:
 
 def runs_of(book: OfRows, scale: str, rows: Sequence[str], chosen: VerifyConfig) -> list[Planned]:
     """The runs of these rows that are not there. ConfigError for overrides that decide numbers."""
+    there = {
+        _identity(row, record.seed, candidate)
+        for record in book.records
+        for at, row, candidate in book.plan.members(record.config)
+        if at == scale
+    }
+    known = chosen.data in book.plan.recipe.datasets
+    on_data = [row for row in rows if known and row in book.plan.rows_on(scale, chosen.data)]
+    runs = _asked(book, scale, on_data, chosen.data, chosen)
+    runs += _asked(book, scale, [row for row in rows if row not in on_data], None, chosen)
+    return [run for run in runs if _identity(run.row, run.seed, run.candidate) not in there]
+
+
+def _asked(book: OfRows, scale: str, rows: Sequence[str], data: str | None, chosen: VerifyConfig) -> list[Planned]:
+    """All runs of these rows, as reproduce would carry them out."""
+    if not rows:
+        return []
+    overrides = (*chosen.overrides, f"paths.results={chosen.paths.results}")
     asked = reproduce.ReproduceConfig(
         experiment=book.experiment,
         scale=scale,
         seeds=None,
         rows=tuple(rows),
-        data=chosen.data if chosen.data in book.plan.recipe.datasets else None,
+        data=data,
         force=False,
-        overrides=(*chosen.overrides, f"paths.results={chosen.paths.results}"),
+        overrides=overrides,
     )
     plan, runs = reproduce.asked_for(asked)
     if not plan.published:
@@ -138,13 +156,7 @@ def runs_of(book: OfRows, scale: str, rows: Sequence[str], chosen: VerifyConfig)
             f"overrides has {', '.join(chosen.overrides)}, which makes other runs of {book.experiment} than those that "
             "the claims are about; leave it out, or use reproduce, which gives such runs a table of their own."
         )
-    there = {
-        _identity(row, record.seed, candidate)
-        for record in book.records
-        for at, row, candidate in book.plan.members(record.config)
-        if at == scale
-    }
-    return [run for run in runs if _identity(run.row, run.seed, run.candidate) not in there]
+    return runs
 
 
 def _identity(row: str, seed: int, candidate: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ class OfRows(Book):
     def outcome(self, claim: Claim, scale: str) -> Outcome:
         needed = self.needs(claim)
         data, lines = self._lines(needed, scale)
-        stands_in = bool(data) and data not in set(self.paper.data)
+        stands_in = bool(data) and data not in self._published_data(needed)
         lacking = self._lacking(needed, lines, scale)
         marked = [row for row in needed if row in lines and lines[row].marked]
         if lacking or marked:
@@ -150,9 +150,13 @@ class OfRows(Book):
                 by_data.setdefault(line.data, {})[line.row] = line
         if not by_data:
             return "", {}
-        published = set(self.paper.data)
+        published = self._published_data(needed)
         data = max(sorted(by_data), key=lambda name: (len(by_data[name]), name in published))
         return data, by_data[data]
+
+    def _published_data(self, rows: Sequence[str]) -> set[str]:
+        """What the paper's rows were made from."""
+        return set(self.paper[self.paper.row.isin(rows)].data)
 
     def _lacking(self, needed: Sequence[str], lines: Mapping[str, Line], scale: str) -> dict[str, str]:
         """The rows that are not there with all their planned seeds, and how many there are of these."""
