@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from infwidth.command import command
 from infwidth.config import load
 from infwidth.errors import DataError, InfwidthError, OutputError
-from infwidth.reporting import experiment, page, sweep, table, takes, theory
+from infwidth.reporting import benchmarks, experiment, page, sweep, table, takes, theory
 from infwidth.reporting.claims import book as claims_book
 from infwidth.reporting.claims import show
 from infwidth.reporting.page import Opening, Section
@@ -25,8 +25,8 @@ DECIDES_NUMBERS = False
 THEORY = "theory"
 """The experiment that is made of measurements instead of training runs."""
 
-CLAIMS, TAKES = "claims.md", "takes.md"
-"""Beside the page: what it opens with."""
+CLAIMS, TAKES, BENCHMARKS = "claims.md", "takes.md", "benchmarks"
+"""Beside the page: what it opens with, and the folder of the benchmarks."""
 
 MARKERS = r"(?P<begin><!-- table: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)"
 
@@ -57,6 +57,7 @@ def write(results: Path, name: str | None = None) -> dict[str, list[Section]]:
                 if name in (None, n):
                     raise
                 print(f"warning: {n} is left out of the page: {e}", file=sys.stderr)
+        _write_benchmarks(results / BENCHMARKS)
         openings = _openings(results, may_fail=name is not None)
         page.write(results / "index.html", [section for found in sections.values() for section in found], openings)
     except OSError as e:
@@ -103,6 +104,14 @@ def _openings(results: Path, may_fail: bool) -> list[Opening]:
         Opening(show.TITLE, show.full(verdicts), f"{show.summary(verdicts)} {show.EXPLAINED}"),
         Opening(takes.TITLE, took, takes.EXPLAINED),
     ]
+
+
+def _write_benchmarks(folder: Path) -> None:
+    """Their table, beside the numbers that are kept of them, if there are some."""
+    if folder.is_dir():
+        found = table.markdown(benchmarks.table(folder))
+        text = f"# {benchmarks.TITLE}\n\n{found}\n{benchmarks.hardware(folder)}\n"
+        (folder / "table.md").write_text(text, encoding="utf-8")
 
 
 def update_readme(readme: Path, results: Path) -> None:

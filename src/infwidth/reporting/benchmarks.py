@@ -11,6 +11,7 @@ from infwidth.errors import DataError
 
 DECIDES_NUMBERS = False
 
+TITLE = "Benchmarks"
 COLUMNS = ["what", "ours", "beside", "theirs", "times as fast"]
 
 Line = tuple[str, str, str, str, float]
