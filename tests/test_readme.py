@@ -13,6 +13,7 @@ from infwidth import report
 from infwidth.reporting import benchmarks, table, takes
 from infwidth.reporting.claims import show
 from infwidth.reporting.claims.book import OfRows, books
+from infwidth.reporting.claims.claim import SCALES
 from infwidth.runs import plan as plans
 from tests.conftest import REPOSITORY
 
@@ -23,25 +24,31 @@ TABLES = sorted(path.parent.name for path in RESULTS.glob("*/table.csv"))
 
 
 def marked_in_claims():
-    """By experiment, the rows that claims.md marks."""
-    found: dict[str, set[str]] = {}
+    """The (experiment, scale, row or part) that claims.md marks."""
+    found = set()
     for part in (RESULTS / "claims.md").read_text(encoding="utf-8").split("\n**")[1:]:
         name = re.search(r"; (\w+)\)\n", part)[1]
-        for rows in re.findall(rf"{table.MARK} ([^:]+): the code has changed", part):
-            found.setdefault(name, set()).update(rows.split(", "))
+        for scale, rows in re.findall(rf"- scale (\w+).*{table.MARK} ([^:]+): the code has changed", part):
+            found.update((name, scale, row) for row in rows.split(", "))
     return found
 
 
-def named(rows):
-    """A function that says of a record whether its row is one of these."""
-    return lambda record: record.row in rows
+def as_in_claims(book, marked):
+    """A function that says of a record of a book whether claims.md marks its row."""
+
+    def places(record):
+        if isinstance(book, OfRows):
+            return [(scale, row) for scale, row, _ in book.plan.members(record.config)]
+        return [(scale, record.row) for scale in SCALES]
+
+    return lambda record: any((book.experiment, *place) in marked for place in places(record))
 
 
 @pytest.fixture(scope="module")
 def claims():
     """The claims of every experiment beside its committed runs, marked as claims.md marks them."""
     marked = marked_in_claims()
-    return [type(book)(book.experiment, RESULTS, named(marked.get(book.experiment, set()))) for book in books(RESULTS)]
+    return [type(book)(book.experiment, RESULTS, as_in_claims(book, marked)) for book in books(RESULTS)]
 
 
 def test_readme_is_as_it_is_generated():

@@ -57,7 +57,7 @@ def test_a_claim_fails_with_its_reason(made):
 def test_a_claim_with_missing_rows_or_seeds_is_not_run(made):
     (verdict,) = made(runs()[:1]).verdicts()
     assert verdict.word == NOT_RUN and verdict.outcome.lacking == {"width_2": "1 of 2 seeds", "width_8": ""}
-    assert show.details(verdict)[0] == "scale paper: not there: width_2 (1 of 2 seeds), width_8"
+    assert show.details(verdict)[0] == "scale paper, Omniglot: not there: width_2 (1 of 2 seeds), width_8"
 
 
 def test_a_marked_row_counts_as_not_run(made):
@@ -74,6 +74,9 @@ def test_a_smaller_scale_is_said_beside_and_does_not_count(made):
     (verdict,) = made(runs("cpu"), [{**CLAIM, "ordered": {"rows": ["width_2", "width_8"]}}]).verdicts()
     assert show.verdict(verdict) == "NOT RUN"
     (verdict,) = made(runs("cpu"), marked=lambda r: True).verdicts()
+    assert show.verdict(verdict) == "NOT RUN; at cpu: †"
+    assert show.details(verdict)[-1].startswith("scale cpu, Omniglot: † width_2, width_8: the code has changed")
+    (verdict,) = made(runs("cpu")[:2]).verdicts()
     assert verdict.beside is None
 
 

@@ -81,7 +81,7 @@ class Book:
 
     def verdict(self, claim: Claim) -> Verdict:
         beside = self.outcome(claim, claim.also) if claim.also else None
-        shown = beside if beside is not None and beside.made else None
+        shown = beside if beside is not None and not beside.lacking else None
         return Verdict(self.experiment, claim, self.outcome(claim, claim.scale), shown, self.takes(claim))
 
 

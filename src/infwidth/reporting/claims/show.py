@@ -63,6 +63,8 @@ def _beside(outcome: Outcome | None) -> str:
 
 def says(outcome: Outcome) -> str:
     """What a scale says of a claim that it does not decide."""
+    if outcome.marked:
+        return MARK
     return "holds" if outcome.holds else "undecided" if outcome.undecided else "does not hold"
 
 
@@ -112,12 +114,13 @@ def verdict_word(v: Verdict) -> str:
 def details(v: Verdict) -> list[str]:
     """What stands behind a verdict, a line each."""
     if v.word == NOT_RUN:
-        lines = [f"scale {v.outcome.scale}: {missing(v.outcome)}"]
+        lines = [f"{made(v.outcome)}: {missing(v.outcome)}"]
     else:
         lines = [made(v.outcome), *numbers(v.outcome)]
     if v.word == FAIL and v.claim.reason:
         lines.append(f"reason: {v.claim.reason}")
     lines.append(f"takes: {v.takes}")
     if v.word == NOT_RUN and v.beside is not None:
-        lines += [f"{made(v.beside)}: {says(v.beside)}", *numbers(v.beside)]
+        said = says(v.beside) if v.beside.made else missing(v.beside)
+        lines += [f"{made(v.beside)}: {said}", *numbers(v.beside)]
     return lines

@@ -52,7 +52,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim with what its scale says of it, and what a smaller one says, if that can be looked at and was run.
+    """A claim with what its scale says of it, and what a smaller one says, if that can be looked at and was run, or is
+    marked.
 
     takes: in words, what the claim's runs take at its scale.
     """
