@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)) $(if $(filter-out 0,$(FORCE)),force=true) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock lint demo test test-slow golden data reproduce-all report replay status wandb-sync \
+.PHONY: help setup lock lint demo test test-slow golden data reproduce-all report verify replay status wandb-sync \
 	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches bench-ranks
 
 help: ## this list
@@ -60,6 +60,9 @@ reproduce-all: $(READY) ## all experiments
 
 report: $(READY) ## results/index.html from runs.csv and the local runs
 	$(BIN)/python -m infwidth.report
+
+verify: $(READY) ## every claim of the papers: PASS, FAIL or NOT RUN (RUN=1 runs what is missing, STRICT=1 exits 1 on FAIL)
+	$(BIN)/python -m infwidth.verify $(if $(filter-out 0,$(RUN)),run=true) $(if $(filter-out 0,$(STRICT)),strict=true) $(if $(DATA),data=$(DATA)) $(ARGS)
 
 replay: $(READY) ## do marked rows still come out? Their first steps and a short twin, again
 	$(BIN)/python -m infwidth.replay $(ARGS)

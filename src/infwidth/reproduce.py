@@ -21,7 +21,7 @@ from infwidth.places import EXPERIMENTS
 from infwidth.reporting.page import Section
 from infwidth.runs.compose import COMMANDS, composed, plain
 from infwidth.runs.folders import folder_of_runs
-from infwidth.runs.plan import Planned, keep, plan_of, read_recipe
+from infwidth.runs.plan import Plan, Planned, keep, plan_of, read_recipe
 from infwidth.theory import experiment as theory
 from infwidth.training.logging import WandbReport
 from infwidth.training.trainer import Interrupted
@@ -66,8 +66,8 @@ def _expected(rows: list[str], seconds: dict[str, list[float]]) -> float:
     return sum(means.get(row, average) for row in rows)
 
 
-def reproduce(chosen: ReproduceConfig) -> list[str]:
-    """Carry out the runs that are missing, and report; returns the messages of those that failed."""
+def asked_for(chosen: ReproduceConfig) -> tuple[Plan, list[Planned]]:
+    """The plan that is asked for, and its runs."""
     overrides = list(chosen.overrides)
     recipe = read_recipe(chosen.experiment)
     if chosen.data and chosen.data not in recipe.datasets:
@@ -75,7 +75,12 @@ def reproduce(chosen: ReproduceConfig) -> list[str]:
     plan = plan_of(chosen.experiment, overrides, chosen.name, chosen.scale, chosen.rows or ())
     more = [f"data={chosen.data}"] if chosen.data in recipe.datasets else []
     rows = chosen.rows or plan.rows_on(chosen.scale, chosen.data)
-    runs = plan.runs(chosen.scale, chosen.seeds, rows, [*more, *(() if plan.overrides else overrides)])
+    return plan, plan.runs(chosen.scale, chosen.seeds, rows, [*more, *(() if plan.overrides else overrides)])
+
+
+def reproduce(chosen: ReproduceConfig) -> list[str]:
+    """Carry out the runs that are missing, and report; returns the messages of those that failed."""
+    plan, runs = asked_for(chosen)
     folder_of_runs(runs[0].config["paths"]["results"], plan.name)  # refuses what is no folder
     if not plan.published:
         print(

@@ -60,6 +60,41 @@ def test_runs_seed_by_seed_with_unseeded_rows_once():
     assert runs[2].config["seed"] == 1 and runs[2].config["name"] == "cifar10"
 
 
+def recipe_of(folder, monkeypatch, change):
+    """The recipe of cifar10 with a change, as an experiment of that name."""
+    text = (plans.EXPERIMENTS / "cifar10" / "recipe.yaml").read_text()
+    (folder / "cifar10").mkdir(exist_ok=True)
+    (folder / "cifar10" / "recipe.yaml").write_text(text.replace("paper: {seeds: 1,", f"paper: {{{change},"))
+    monkeypatch.setattr(plans, "EXPERIMENTS", folder)
+    return plan_of("cifar10")
+
+
+def test_a_row_may_have_more_seeds_than_the_others(tmp_path, monkeypatch):
+    plan = recipe_of(tmp_path, monkeypatch, "seeds: 1, seeds_of: {pi_net_128: 3}")
+    rows = ["nngp_full", "pi_net_128", "mu_net_128"]
+    first = [(row, 0) for row in rows]
+    assert [(r.row, r.seed) for r in plan.runs("paper", None, rows)] == [*first, ("pi_net_128", 1), ("pi_net_128", 2)]
+    # seeds= of the command has the last word, for all rows but those that no seed changes
+    asked = [(r.row, r.seed) for r in plan.runs("paper", 2, rows)]
+    assert asked == [*first, ("pi_net_128", 1), ("mu_net_128", 1)]
+
+
+@pytest.mark.parametrize(
+    "seeds_of, said",
+    [
+        ("{pi_net_129: 3}", "paper.seeds_of for 'pi_net_129', which is no row; the rows are: nngp_full"),
+        ("{pi_net_128: 0}", "paper.seeds_of pi_net_128: 0; it must be a whole number"),
+        ("{pi_net_128: 1.5}", "paper.seeds_of pi_net_128: 1.5; it must be a whole number"),
+        ("{pi_net_128: true}", "paper.seeds_of pi_net_128: True; it must be a whole number"),
+        ("{ntk_full: 2}", "paper.seeds_of ntk_full, which is unseeded"),
+        ("[pi_net_128]", "paper.seeds_of must be a group of keys"),
+    ],
+)
+def test_seeds_of_a_row_that_are_none_are_a_sentence(tmp_path, monkeypatch, seeds_of, said):
+    with pytest.raises(ConfigError, match=said):
+        recipe_of(tmp_path, monkeypatch, f"seeds: 1, seeds_of: {seeds_of}")
+
+
 def test_overrides_that_decide_make_another_plan_and_others_do_not(tmp_path):
     rows = ["width_2"]
     same = plan_of("maml", ["logger=none", "trainer.threads=1", "data.root=x"], None, "demo", rows)

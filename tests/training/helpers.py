@@ -55,6 +55,8 @@ def small(folder: Path, *overrides: str) -> dict:
     task, options = "maml_omniglot", SMALL
     if "word2vec" in given:
         task, options = "word2vec", SMALL_WORD2VEC
+        if "/fil9_" in given:  # rows that name their data
+            options = ["data=planted_corpus", *options]
     elif "maml_pi" in given:
         task, options = "maml_pi", [*SMALL, "task.test_seeds=2", "task.test_episodes=40"]
         if any(o.startswith(("model=nn", "experiment=maml_pi/n")) for o in overrides):

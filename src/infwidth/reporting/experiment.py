@@ -149,14 +149,19 @@ def most_complete(lines: Sequence[Line], plan: Plan) -> Shown:
 
 
 def _command(plan: Plan, view: Shown) -> str:
-    seeds = max((len(records) for records in view.drawn.values()), default=1)
+    counts = {row: len(records) for row, records in view.drawn.items()}
+    as_planned = all(count == plan.recipe.seeds_of(row, view.scale) for row, count in counts.items())
+    seeds = None if as_planned else max(counts.values())
     if not plan.published:
         overrides = ",".join(f'"{o}"' for o in plan.overrides)
+        asked = "" if seeds is None else f"seeds={seeds} "
         return (
-            f"python -m infwidth.reproduce experiment={plan.experiment} scale={view.scale} seeds={seeds} "
+            f"python -m infwidth.reproduce experiment={plan.experiment} scale={view.scale} {asked}"
             f"'overrides=[{overrides}]'"
         )
-    return "make demo" if view.scale == "demo" else f"make reproduce-{plan.name} SCALE={view.scale} SEEDS={seeds}"
+    if view.scale == "demo":
+        return "make demo"
+    return f"make reproduce-{plan.name} SCALE={view.scale}" + ("" if seeds is None else f" SEEDS={seeds}")
 
 
 def _pictures(

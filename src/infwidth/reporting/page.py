@@ -76,6 +76,15 @@ class Section:
     points: pd.DataFrame | None = None
 
 
+@dataclass(frozen=True)
+class Opening:
+    """A table that the page opens with, and a sentence below it."""
+
+    title: str
+    table: pd.DataFrame
+    sentence: str
+
+
 SCALE_MARKS = {
     "demo": "demo scale: generated data, shows that everything works, reproduces nothing",
     "cpu": "cpu scale: real data, fewer steps than published",
@@ -130,9 +139,17 @@ def _anchor(section: Section) -> str:
     return re.sub(r"\W+", "-", section.title.split(":")[0].lower()).strip("-") + f"-{len(section.title)}"
 
 
-def write(path: Path, sections: Sequence[Section]) -> None:
-    """Write the page with a section per experiment."""
+def _opening(opening: Opening) -> str:
+    return (
+        f"<section><h2>{html.escape(opening.title)}</h2>{_table(opening.table)}"
+        f'<p class="soft">{html.escape(opening.sentence)}</p></section>'
+    )
+
+
+def write(path: Path, sections: Sequence[Section], openings: Sequence[Opening] = ()) -> None:
+    """Write the page with a section per experiment, below what it opens with."""
     body = "".join(map(_section, sections)) or "<p>No experiment has finished runs yet.</p>"
+    first = "".join(map(_opening, openings))
     links = (
         "".join(f'<a href="#{_anchor(s)}">{html.escape(s.title)}</a>' for s in sections) if len(sections) > 1 else ""
     )
@@ -145,5 +162,5 @@ def write(path: Path, sections: Sequence[Section]) -> None:
         '<p class="soft">Infinitely wide neural networks that learn features, '
         "beside the finite networks they are limits of. "
         "Every number comes from run directories; accuracies in per cent, ± is the standard deviation over seeds.</p>"
-        f"<nav>{links}</nav>{body}</body></html>\n"
+        f"<nav>{links}</nav>{first}{body}</body></html>\n"
     )

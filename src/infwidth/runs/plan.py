@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from infwidth.config import load
+from infwidth.config import key, load
 from infwidth.errors import ConfigError
 from infwidth.places import EXPERIMENTS
 from infwidth.runs.compose import composed
@@ -39,10 +39,14 @@ class PanelRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleRecipe:
-    """What a scale runs: seeds by default, rows (null: all), and whether hyperparameter candidates are tried."""
+    """What a scale runs: seeds by default, rows (null: all), and whether hyperparameter candidates are tried.
 
-    seeds: int
+    seeds_of: for the rows that have another number of seeds.
+    """
+
+    seeds: int = key(at_least=1)
     candidates: bool
+    seeds_of: dict[str, Any] | None = None
     rows: tuple[str, ...] | None = None
 
 
@@ -76,6 +80,13 @@ class Recipe:
     def rows_at(self, scale: str) -> tuple[str, ...]:
         return getattr(self, scale).rows or self.rows
 
+    def seeds_of(self, row: str, scale: str, seeds: int | None = None) -> int:
+        """How many seeds a row has at a scale; seeds: asked for instead of the recipe's number, of every row."""
+        of_scale = getattr(self, scale)
+        if row in self.unseeded:
+            return 1
+        return seeds or (of_scale.seeds_of or {}).get(row, of_scale.seeds)
+
     def candidates_of(self, row: str, scale: str) -> dict[str, list[Any]]:
         """The keys that are chosen on validation for a row, with the values that compete; empty where none are."""
         return (self.candidates or {}).get(row, {}) if getattr(self, scale).candidates else {}
@@ -97,13 +108,26 @@ def read_recipe(name: str) -> Recipe:
         raise ConfigError(f"experiment {name!r} is not known; choose one of: {', '.join(sorted(experiments()))}.")
     recipe = load(Recipe, read_yaml(path), f"{RECIPE} of {name}")
     compared = recipe.exact or {}
-    for what, named in (("candidates of", recipe.candidates or {}), ("exact for", [*compared, *compared.values()])):
-        unknown = [row for row in named if row not in recipe.rows]
+    named = {"candidates of": recipe.candidates or {}, "exact for": [*compared, *compared.values()]}
+    named |= {f"{scale}.seeds_of for": getattr(recipe, scale).seeds_of or {} for scale in SCALES}
+    for what, rows in named.items():
+        unknown = [row for row in rows if row not in recipe.rows]
         if unknown:
             raise ConfigError(
                 f"{path} has {what} {unknown[0]!r}, which is no row; the rows are: {', '.join(recipe.rows)}."
             )
+    for scale in SCALES:
+        _require_seeds(recipe, scale, path)
     return recipe
+
+
+def _require_seeds(recipe: Recipe, scale: str, path: Path) -> None:
+    """ConfigError for a number of seeds of a row that is none, or of a row that no seed changes."""
+    for row, seeds in (getattr(recipe, scale).seeds_of or {}).items():
+        if type(seeds) is not int or seeds < 1:
+            raise ConfigError(f"{path} has {scale}.seeds_of {row}: {seeds!r}; it must be a whole number, at least 1.")
+        if row in recipe.unseeded:
+            raise ConfigError(f"{path} has {scale}.seeds_of {row}, which is unseeded; take it out of one of the two.")
 
 
 def experiments() -> list[str]:
@@ -162,9 +186,10 @@ class Plan:
                     f"{', '.join(self.recipe.rows)}."
                 )
         bases = {row: {**self.base(row, scale, more), "name": self.name} for row in wanted}
+        counts = {row: self.recipe.seeds_of(row, scale, seeds) for row in wanted}
         found = []
-        for seed, row in itertools.product(range(seeds or getattr(self.recipe, scale).seeds), wanted):
-            if seed == 0 or row not in self.recipe.unseeded:
+        for seed, row in itertools.product(range(max(counts.values())), wanted):
+            if seed < counts[row]:
                 found += self._candidates(row, seed, scale, bases[row])
         return found
 
