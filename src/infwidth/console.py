@@ -69,9 +69,9 @@ def overview() -> str:
 
 
 def _about(name: str) -> str:
-    """The first sentence of a command's module, which is not imported for it."""
+    """The first words of a command's module, which is not imported for them."""
     text = ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))) or ""
-    return text.splitlines()[0].partition(": `")[0].rstrip(".")
+    return text.splitlines()[0].partition(" `")[0].rstrip(":.")
 
 
 if __name__ == "__main__":

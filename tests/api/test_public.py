@@ -14,6 +14,7 @@ import pytest
 import infwidth
 import infwidth.api
 from infwidth import public
+from infwidth.api.deprecated import deprecated
 from infwidth.runs import fingerprint
 from tests.conftest import REPOSITORY
 
@@ -108,3 +109,16 @@ def test_the_list_is_an_import_for_type_checkers():
         if isinstance(node, ast.ImportFrom):
             assert all(alias.asname == alias.name for alias in node.names)
     assert (public.STUB.parent / "py.typed").exists()
+
+
+def test_what_is_given_up_warns_and_goes_on_working():
+    @deprecated(since="0.2", instead="infwidth.fit")
+    def learn(x, *, times=1):
+        """Learn x."""
+        return times * x
+
+    with pytest.warns(
+        DeprecationWarning, match="learn is deprecated since infwidth 0.2 .*; use infwidth.fit."
+    ) as found:
+        assert learn(3, times=2) == 6
+    assert found[0].filename == __file__ and learn.__doc__ == "Learn x."
