@@ -19,3 +19,7 @@ class CheckpointError(InfwidthError):
 
 class OutputError(InfwidthError):
     """The output directory cannot be written."""
+
+
+class RankError(InfwidthError):
+    """A process of a run that several carry out together is missing, gone, or at odds with the others."""

@@ -10,6 +10,8 @@
     Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
     Model.state() / load_state()           what a checkpoint holds
     Model.snapshot() / restore()           what training changes, to go back to a state that it has left
+    Model.ranks, dealt(name)               the processes that have a share of the model each, and how it is dealt out:
+                                           states, snapshots and coordinates(x) are then those of this process
 
     Adaptable.adapted(support, ...)        an Adapted model, one per episode, the episode dimension first: a protocol of
                                            its own
@@ -31,6 +33,7 @@ from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.bags import Asked, Bags
 from infwidth.models.updates import Update
 from infwidth.models.watch import NOBODY, Watch
+from infwidth.ranks import ALONE, Ranks
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
@@ -82,6 +85,14 @@ class Model(nn.Module, ABC):
             )
         return self(x).detach(), lambda cotangent: self.gradient(x, cotangent)
 
+    ranks: Ranks = ALONE
+    """The processes that the model is split over."""
+
+    def dealt(self, name: str) -> int | None:
+        """The dimension along which a tensor of the state or of a snapshot is dealt out to the ranks in turn; None for
+        one that every rank has whole. Arrays A.0, A.1, ... are dealt out as one."""
+        return None
+
     closed_form: bool = False
     """Whether the model is fitted at once by :meth:`fit`, and not trained."""
 
@@ -104,6 +115,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def features(self, x: Tensor | Bags) -> Tensor:
         """The last hidden representation (examples, features) of inputs (examples, d) or of bags."""
+
+    def coordinates(self, x: Tensor | Bags) -> Tensor:
+        """Those of :meth:`features` (examples, ...) that this rank has: inner products are sums over ranks."""
+        return self.features(x)
 
     @torch.no_grad()
     def feature_kernel(self, x: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from infwidth.ranks import ALONE, Ranks
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -11,7 +13,8 @@ class Shape:
 
     The dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples there are to train
     on, how many of them a step takes, how many steps there are, how many examples are evaluated in all, and how many
-    steps an epoch has.
+    steps an epoch has. ranks: the processes that have a share of the model each, where it splits; what it takes is then
+    what this one's share takes.
     """
 
     inputs: int
@@ -22,6 +25,7 @@ class Shape:
     steps: int = 0
     evaluated: int = 0
     per_epoch: int = 0
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)

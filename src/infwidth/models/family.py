@@ -7,7 +7,7 @@ names it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -17,6 +17,7 @@ from infwidth.described import described
 from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
 from infwidth.parametrization import ABC
+from infwidth.ranks import Exchange
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,17 @@ class FamilyConfig(Protocol):
     def grown(self, shape: Shape, dtype: torch.dtype) -> int:
         """Bytes of the model's state at the end of a run; 0 where that is as large as at its start."""
         return 0
+
+    def splits(self, shape: Shape) -> Literal["rows", "coordinates"] | None:
+        """What of a model for this shape can be dealt out to several processes; None if one has to have all of it."""
+        return None
+
+    def exchanged(self, shape: Shape, sizes: Sizes | None, clipped: bool) -> Exchange:
+        """What passes between the ranks of a model that splits, in a training step.
+
+        sizes: of its batch of bags; clipped: whether the norm of the gradient is taken.
+        """
+        return Exchange()
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         """What a run takes; sizes: of a typical batch of bags. None where it is not predicted."""

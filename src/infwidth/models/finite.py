@@ -16,6 +16,7 @@ from infwidth.models.linear.adapted import ADAPTS as LINEAR_ADAPTS
 from infwidth.models.mlp.adapted import ADAPTS
 from infwidth.models.mlp.multipliers import Factors
 from infwidth.parametrization import ABC, named
+from infwidth.ranks import Exchange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ class FiniteConfig(FamilyConfig):
             sigmas = (self.sigma_u, self.sigma_v)
             initial = self.initial or "gaussian"
             net = linear.finite(*sizes, *sigmas, self.alpha, abc, generator, dtype, initial, shape.bags)
-            return linear.reduced(net) if self.change_of_basis else net
+            return linear.split(linear.reduced(net) if self.change_of_basis else net, shape.ranks)
         sigmas = (self.sigma_u, *[self.sigma_hidden] * (self.depth - 1), self.sigma_v)
         factors = self.multipliers.factors(self.alpha) if self.multipliers else Factors(beta=self.alpha)
         return mlp.finite(*sizes, sigmas, factors, abc, self.activation, generator, dtype, self.base_width or 1)
@@ -102,15 +103,22 @@ class FiniteConfig(FamilyConfig):
     def grows_with(self) -> str:
         return "inputs"
 
+    def splits(self, shape: Shape) -> Literal["coordinates"] | None:
+        return "coordinates" if self.linear and shape.bags else None
+
+    def exchanged(self, shape: Shape, sizes: Sizes | None, clipped: bool) -> Exchange:
+        return start.exchanged(sizes, self.alpha, clipped)
+
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         if sizes is not None:
-            return start.work(self.width, sizes, dtype.itemsize) * shape.steps
+            return start.work(shape.ranks.share(self.width), sizes, dtype.itemsize) * shape.steps
         return None if self.linear else of_dense_network(self._weights(shape), shape, dtype)
 
     def _weights(self, shape: Shape) -> int:
         return self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        # Of the whole, also where it is split: every rank draws it whole before it keeps its share.
         return (self._weights(shape) + self.width * self.depth) * dtype.itemsize
 
 

@@ -13,6 +13,7 @@ from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS
 from infwidth.parametrization import ABC, named, require_limit
+from infwidth.ranks import Exchange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +50,26 @@ class MuLimitConfig(FamilyConfig):
         return ()
 
     def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
-        return start.mu_limit(shape.inputs, shape.outputs, self.sigma_u, self.sigma_v, self.alpha, dtype, shape.bags)
+        sizes, sigmas = (shape.inputs, shape.outputs), (self.sigma_u, self.sigma_v)
+        return start.mu_limit(*sizes, *sigmas, self.alpha, dtype, shape.bags, shape.ranks)
 
     def grows_with(self) -> str:
         return "inputs"
 
+    def splits(self, shape: Shape) -> Literal["coordinates"] | None:
+        return "coordinates" if shape.bags else None
+
+    def exchanged(self, shape: Shape, sizes: Sizes | None, clipped: bool) -> Exchange:
+        return start.exchanged(sizes, self.alpha, clipped)
+
+    def _coordinates(self, shape: Shape) -> int:
+        return shape.ranks.share(start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v))
+
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
-        m = start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
-        return None if sizes is None else start.work(m, sizes, dtype.itemsize) * shape.steps
+        return None if sizes is None else start.work(self._coordinates(shape), sizes, dtype.itemsize) * shape.steps
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        m = start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
-        return m * (shape.inputs + shape.outputs + 1) * dtype.itemsize
+        return self._coordinates(shape) * (shape.inputs + shape.outputs + 1) * dtype.itemsize
 
 
 FAMILY = Family("mu_limit", MuLimitConfig)

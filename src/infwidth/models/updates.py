@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from infwidth.ranks import ALONE, Ranks
+
 
 class Update(ABC):
     """A gradient in whatever form its model keeps it."""
@@ -72,20 +74,19 @@ class Rows:
 class RowUpdate(Update):
     """A gradient that is zero but for a few rows of each parameter.
 
-    Decay touches those rows only, once for every touch.
+    Decay touches those rows only, once for every touch. ranks: among which everything is split by coordinates.
     """
 
-    def __init__(self, rows: Mapping[str, Rows], dense: Mapping[str, Tensor] | None = None):
-        self.rows, self.dense = dict(rows), dict(dense or {})
+    def __init__(self, rows: Mapping[str, Rows], dense: Mapping[str, Tensor] | None = None, ranks: Ranks = ALONE):
+        self.rows, self.dense, self.ranks = dict(rows), dict(dense or {}), ranks
 
     def norms(self) -> dict[str, Tensor]:
-        return {name: r.values.norm() for name, r in self.rows.items()} | {
-            name: g.norm() for name, g in self.dense.items()
-        }
+        shares = {name: r.values.norm() for name, r in self.rows.items()}
+        return self.ranks.norms(shares | {name: g.norm() for name, g in self.dense.items()})
 
     def scaled(self, factors: Mapping[str, Tensor]) -> "RowUpdate":
         rows = {name: Rows(r.index, r.values * factors[name], r.touches, r.columns) for name, r in self.rows.items()}
-        return RowUpdate(rows, {name: g * factors[name] for name, g in self.dense.items()})
+        return RowUpdate(rows, {name: g * factors[name] for name, g in self.dense.items()}, self.ranks)
 
     @torch.no_grad()
     def apply_to(self, parameters: Iterable[tuple[str, Tensor]], rate: float, decay: float) -> None:

@@ -13,6 +13,9 @@ exactly.
 There are two kinds of input. Dense x, such as images. And bags of indices: word2vec's CBOW is this very network,
 its input the mean of one-hot context words, its outputs those of a few sampled words. A minibatch of it is the
 dense network on the columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.linearized`).
+
+For bags the network can be split over ranks by its hidden coordinates: f is a sum over them, and each one's part of U,
+V and b moves by itself once f is known.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,19 +28,24 @@ from infwidth.models.bags import Asked, Bags
 from infwidth.models.contract import Cotangent, Model
 from infwidth.models.linear.adapted import AdaptedLinear
 from infwidth.models.updates import DenseUpdate, Rows, RowUpdate, Update
+from infwidth.ranks import ALONE, Ranks
 
 
 class LinearNet(Model):
     """f(x) = scale * V(Ux + alpha b).
 
     U (m, d), V (k, m), b (m): initial values; m is the width, or the dimension of the span that training stays in.
-    alpha: bias multiplier; the gradient of b carries it too. scale: s above.
+    alpha: bias multiplier; the gradient of b carries it too. scale: s above. ranks: among which the coordinates of a
+    network for bags are dealt out; U, V and b are then those of this rank's.
     """
 
-    def __init__(self, U: Tensor, V: Tensor, b: Tensor, alpha: float = 1.0, scale: float = 1.0):
+    def __init__(
+        self, U: Tensor, V: Tensor, b: Tensor, alpha: float = 1.0, scale: float = 1.0, ranks: Ranks = ALONE
+    ):
         super().__init__()
         self.U, self.V, self.b = nn.Parameter(U), nn.Parameter(V), nn.Parameter(b)
-        self.alpha, self.scale = alpha, scale
+        self.alpha, self.scale, self.ranks = alpha, scale, ranks
+        self.dimension = ranks.total(len(b))  # m
 
     def hidden(self, x: Tensor) -> Tensor:
         """h = Ux + alpha b for x (..., d)."""
@@ -46,8 +54,11 @@ class LinearNet(Model):
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * torch.matmul(self.hidden(x), self.V.mT)
 
-    @torch.no_grad()
     def features(self, x: Tensor | Bags) -> Tensor:
+        return self.ranks.whole(self.coordinates(x), self.dimension, 1)
+
+    @torch.no_grad()
+    def coordinates(self, x: Tensor | Bags) -> Tensor:
         return self._mean_of_columns(x, self._columns(x)) if isinstance(x, Bags) else self.hidden(x)
 
     def _columns(self, bags: Bags) -> Tensor:
@@ -73,6 +84,7 @@ class LinearNet(Model):
         outputs = h.new_empty(len(h), 1 + asked.shared)
         torch.sum(h * own, dim=1, out=outputs[:, 0])
         torch.mm(h, shared.mT, out=outputs[:, 1:])
+        self.ranks.add_up(outputs)
         if self.scale != 1:
             outputs *= self.scale
 
@@ -89,7 +101,7 @@ class LinearNet(Model):
                 "U": Rows(bags.words, bags.means.transposed_times(at_hidden), bags.touches, columns=True),
                 "V": Rows(asked.rows, at_rows, asked.touches),
             }
-            return RowUpdate(rows, {"b": self.alpha * at_hidden.sum(0)} if self.alpha else None)
+            return RowUpdate(rows, {"b": self.alpha * at_hidden.sum(0)} if self.alpha else None, self.ranks)
 
         return outputs, pullback
 
@@ -114,6 +126,9 @@ class LinearNet(Model):
         if self._by_columns and "columns" in state:
             state = {"U" if name == "columns" else name: t.mT if name == "columns" else t for name, t in state.items()}
         super().load_state(state)
+
+    def dealt(self, name: str) -> int | None:
+        return {"U": 0, "columns": 1, "V": 1, "b": 0}[name]
 
     @property
     def _by_columns(self) -> bool:

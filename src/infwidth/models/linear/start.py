@@ -13,6 +13,7 @@ from infwidth.errors import ConfigError
 from infwidth.models.cost import Sizes, Work
 from infwidth.models.linear.net import LinearNet
 from infwidth.parametrization import ABC
+from infwidth.ranks import ALONE, Exchange, Ranks
 
 
 def mu_limit(
@@ -23,21 +24,37 @@ def mu_limit(
     alpha: float = 1.0,
     dtype: torch.dtype = torch.float32,
     bags: bool = False,
+    ranks: Ranks = ALONE,
 ) -> LinearNet:
     """The mu-limit itself, in coordinates with respect to the initial Gaussians: no sampling and no width.
 
     With sigma_v = 0 the last ``outputs`` coordinates never move and are left out. bags: lay U out for bags of indices.
+    ranks: the coordinates are dealt out to them; ConfigError if there are more.
     """
     m = mu_limit_dimension(inputs, outputs, sigma_v)
-    U, V = torch.zeros(inputs, m, dtype=dtype), torch.zeros(outputs, m, dtype=dtype)
-    U.diagonal().fill_(sigma_u)
-    V.diagonal(inputs).fill_(sigma_v)
-    return LinearNet(_laid_out(U, bags), V, torch.zeros(m, dtype=dtype), alpha)
+    _require_coordinates(ranks, m, inputs)
+    own = torch.arange(m)[ranks.own()]
+    U, V = torch.zeros(inputs, len(own), dtype=dtype), torch.zeros(outputs, len(own), dtype=dtype)
+    place, of_inputs = torch.arange(len(own)), own < inputs
+    U[own[of_inputs], place[of_inputs]] = sigma_u
+    V[own[~of_inputs] - inputs, place[~of_inputs]] = sigma_v
+    return LinearNet(_laid_out(U, bags), V, torch.zeros(len(own), dtype=dtype), alpha, ranks=ranks)
+
+
+def _require_coordinates(ranks: Ranks, m: int, inputs: int) -> None:
+    ranks.require_at_most(m, f"coordinates of the hidden layer, which has {inputs} inputs")
 
 
 def mu_limit_dimension(inputs: int, outputs: int, sigma_v: float) -> int:
     """How many coordinates the mu-limit has: d + k, or d if the readout starts at zero."""
     return inputs + outputs if sigma_v else inputs
+
+
+def exchanged(sizes: Sizes, alpha: float, clipped: bool) -> Exchange:
+    """What passes between ranks in a training step on bags: the outputs that are asked for, and the norms of U, V and,
+    where it is trained, b."""
+    outputs = Exchange(1, round(sizes.bags * (1 + sizes.shared)))
+    return outputs + Exchange(1, 3 if alpha else 2) if clipped else outputs
 
 
 def work(m: int, sizes: Sizes, itemsize: int) -> Work:
@@ -122,3 +139,17 @@ def reduced(net: LinearNet) -> LinearNet:
         Q = torch.linalg.qr(span.double()).Q.to(net.U.dtype)
         U = Q.mT @ net.U if net.U.is_contiguous() else (net.U.mT @ Q).mT  # in the layout that it had
         return LinearNet(U, net.V @ Q, Q.mT @ net.b, net.alpha, net.scale)
+
+
+@torch.no_grad()
+def split(net: LinearNet, ranks: Ranks) -> LinearNet:
+    """This rank's share of a network for bags, which every rank has made whole; ConfigError if ranks are more than its
+    coordinates.
+
+    The first rank's numbers are dealt out: another kind of CPU draws and turns to others in the last digits.
+    """
+    if ranks.size == 1:
+        return net
+    _require_coordinates(ranks, len(net.b), net.U.shape[1])
+    columns, V, b = (ranks.spread(t.detach())[..., ranks.own()].contiguous() for t in (net.U.mT, net.V, net.b))
+    return LinearNet(columns.mT, V, b, net.alpha, net.scale, ranks)
