@@ -10,8 +10,9 @@ from infwidth.models.contract import Model
 from infwidth.models.cost import Shape, Sizes, Work
 from infwidth.models.family import Family, Offers
 from infwidth.models.pi.config import PiConfig
-from infwidth.models.pi.cost import Growth
+from infwidth.models.pi.cost import Growth, exchanged
 from infwidth.parametrization import ABC
+from infwidth.ranks import Exchange
 
 FIRST_ORDER = frozenset((which, "first") for which in ("all", "readout", "hidden"))
 
@@ -26,8 +27,11 @@ class PiLimitConfig(PiConfig):
     older_rows: float = key(above=0, default=1.0)
 
     def offers(self) -> Offers:
-        frozen = self.readout == "zero" and not self.readout_multiplier
-        return Offers(adapts=FIRST_ORDER | ({("readout", "second")} if frozen else set()))
+        return Offers(adapts=FIRST_ORDER | ({("readout", "second")} if self._frozen_at_zero else set()))
+
+    @property
+    def _frozen_at_zero(self) -> bool:
+        return self.readout == "zero" and not self.readout_multiplier
 
     def idle(self) -> tuple[str, ...]:
         return ("older_rows",) if self.landmarks is None else ()
@@ -35,6 +39,17 @@ class PiLimitConfig(PiConfig):
     def build(self, abc: ABC, shape: Shape, generator: torch.Generator, dtype: torch.dtype) -> Model:
         storage = getattr(torch, self.storage) if self.storage else None
         return self.limit(shape, generator, dtype, storage, self.landmarks, self.older_rows)
+
+    def splits(self, shape: Shape) -> Literal["rows"]:
+        return "rows"
+
+    def exchanged(self, shape: Shape, sizes: Sizes | None, clipped: bool) -> Exchange:
+        """Of one pass forward and backward; without one through a readout that is frozen at zero, which is adapted apart
+        once all know that it is zero. Projections add theirs, and so does an adaptation of the hidden layers."""
+        hidden = [self.rank] * (self.depth - 1)
+        if self._frozen_at_zero:
+            return exchanged(shape.batch, self.rank, hidden) + Exchange(1, 1)
+        return exchanged(shape.batch, self.rank, [*hidden, shape.outputs])
 
     def grows_with(self) -> str:
         return {None: "steps", "epoch": "examples"}.get(self.landmarks, "inputs")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from infwidth.models.pi.growing import GrowingLayer
-from infwidth.models.pi.landmarks import projected
+from infwidth.models.pi.landmarks import Projection, projected
 
 if TYPE_CHECKING:
     from infwidth.models.pi.limit import PiLimit
@@ -80,11 +80,25 @@ class Bounded(nn.Module):
         if not (A.isfinite().all() and Z.isfinite().all()):
             return  # training has diverged, and will be told so by its loss
         before = layer.forward(unit, s, keep=False)[0]
-        found = projected(Z, B, A * m[:, None])
-        layer.absorb(self.initial[i], first, found.coefficients)
+        ranks = layer.ranks  # the first of them solves for all
+        found = projected(Z, B, A * m[:, None]) if ranks.first else None
+        P = found.coefficients.contiguous() if found else A.new_empty(landmarks, layer.outputs, dtype=torch.float64)
+        layer.absorb(self.initial[i], first, ranks.spread(P))
         scale = before.norm()
         change = ((layer.forward(unit, s, keep=False)[0] - before).norm() / scale).item() if scale > 0 else 0.0
-        bound = (found.spectral_error * s.norm() / scale).item() / 2**0.5 if scale > 0 else 0.0
+        if found:
+            bound = (found.spectral_error * s.norm() / scale).item() / 2**0.5 if scale > 0 else 0.0
+            self._note(i, found, change, bound)
+        ranks.spread(self.record)
+        if change > TOLERANCE:
+            warnings.warn(
+                f"projected onto {landmarks} landmarks, layer {i + 2} gives outputs on held-out inputs that differ by "
+                f"{100 * change:.1f} %, more than {100 * TOLERANCE:.0f} %; take more landmarks (model.landmarks).",
+                stacklevel=3,
+            )
+
+    def _note(self, i: int, found: Projection, change: float, bound: float) -> None:
+        """Record a projection of layer i."""
         past = dict(zip(RECORDED, self.record[i].tolist(), strict=True))
         now = {
             "projections": past["projections"] + 1,
@@ -96,12 +110,6 @@ class Bounded(nn.Module):
             "ridge": found.ridge,
         }
         self.record[i] = torch.tensor([now[name] for name in RECORDED], dtype=torch.float64)
-        if change > TOLERANCE:
-            warnings.warn(
-                f"projected onto {landmarks} landmarks, layer {i + 2} gives outputs on held-out inputs that differ by "
-                f"{100 * change:.1f} %, more than {100 * TOLERANCE:.0f} %; take more landmarks (model.landmarks).",
-                stacklevel=3,
-            )
 
     def _numbers(self) -> dict[str, float]:
         found = {}

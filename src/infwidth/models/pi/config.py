@@ -72,4 +72,4 @@ class PiConfig(FamilyConfig):
     ) -> PiLimit:
         sizes, trained = (shape.inputs, shape.outputs, self.rank, self.depth), self.readout_multiplier > 0
         start = (self.factors(), self.readout == "zero", trained, generator, dtype)
-        return pi_limit(*sizes, *start, storage, landmarks, older)
+        return pi_limit(*sizes, *start, storage, landmarks, older, shape.ranks)

@@ -1,12 +1,19 @@
 """What a run with a pi-limit takes: rows that grow by one for every example, or within bounds; memory and work."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from infwidth.models.cost import Shape, Work
 from infwidth.models.pi import rows
+from infwidth.ranks import Exchange
+
+
+def exchanged(examples: int, rank: int, outputs: Sequence[int]) -> Exchange:
+    """What passes between ranks in a pass forward and backward through growing layers of so many outputs."""
+    return Exchange(2 * len(outputs), examples * sum(k + rank for k in outputs))
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,14 @@ class Growth:
 
     def state(self, shape: Shape) -> int:
         """The first layer, and the rows in use at the end."""
-        return shape.inputs * self.rank * self.dtype.itemsize + self._in_use(shape)
+        return shape.inputs * self.rank * self.dtype.itemsize + self._in_use(self.rows(shape))
 
-    def _in_use(self, shape: Shape) -> int:
-        return sum(self.rows(shape) * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
+    def _in_use(self, rows: int) -> int:
+        return sum(rows * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
 
     def memory(self, shape: Shape) -> int:
         """The growing arrays, what is kept of a batch from its forward to its backward pass, and the projection's."""
-        length = self.rows(shape)
+        length = shape.ranks.share(self.rows(shape))
         arrays = sum(rows.bytes_of(length, k, self.rank, self.storage) for k in self.outputs)
         kept = 2 * self.depth * shape.batch * length * self.dtype.itemsize
         return arrays + kept + shape.inputs * self.rank * self.dtype.itemsize + self._for_projections(shape)
@@ -60,13 +67,13 @@ class Growth:
             return 0
         p, size = self.landmarks, self.dtype.itemsize
         copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 28 * k) for k in self.outputs]
-        return p * p * size + max(copies) + self._in_use(shape)
+        return p * p * size + max(copies) + self._in_use(shape.ranks.share(self.rows(shape)))
 
     def work(self, shape: Shape) -> Work:
         # Operations for each example and row; the backward pass takes as many.
         forward = 2 * sum(self.rank + k for k in self.outputs)
         examples = shape.batch * shape.steps
-        mean = self._mean_rows(examples)
+        mean = self._mean_rows(examples) / shape.ranks.size
         pairs, evaluated = examples * mean, shape.evaluated * mean
         dense = shape.inputs * self.rank * (4 * examples + 2 * shape.evaluated)
         flops = 2 * forward * pairs + forward * evaluated + dense

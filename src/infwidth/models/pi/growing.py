@@ -4,8 +4,12 @@
 
 Of one step's quantities of length M only two functions of the correlations q are kept from the forward to the backward
 pass, so that the arccos is taken once.
+
+Rows can be dealt out to several ranks. What goes through a layer, in either direction, is a sum over its rows, so the
+ranks' sums are added up.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -16,12 +20,14 @@ from infwidth.gaussian import TWO_PI, relu_v, relu_v_step_v_root_into
 from infwidth.models.pi import products, rows
 from infwidth.models.pi.rows import Block
 from infwidth.models.pi.tiles import Spare, Trace
+from infwidth.ranks import ALONE, Ranks
 
 
 class GrowingLayer(nn.Module):
     """Arrays A (M, k), unit rows B (M, r) in ``storage``, multipliers m (M,) in float32 or wider.
 
-    Products are computed in ``dtype``.
+    Products are computed in ``dtype``. ranks: to whom the rows are dealt out in turn; this one holds its own in
+    ``blocks``, and all are told of every row.
 
     The rows are neither parameters nor buffers, since they grow, but move, are copied and are saved with the module as
     those are. Rows that are stored narrower than what is computed with them stay so where the module changes its type.
@@ -35,18 +41,15 @@ class GrowingLayer(nn.Module):
         dtype: torch.dtype,
         storage: torch.dtype | None = None,
         block: int | None = None,
+        ranks: Ranks = ALONE,
     ):
         super().__init__()
         self.outputs, self.rank, self.block = A.shape[1], B.shape[1], block or rows.BLOCK
-        self.dtype, self.storage = dtype, storage or dtype
-        self.blocks: list[Block] = []
+        self.dtype, self.storage, self.ranks = dtype, storage or dtype, ranks
+        self.rows = 0  # M, of all ranks together
+        self.blocks: list[Block] = [self._room(A.device)]
         self.spare = Spare(self.block)
         self.append(A, B, m)
-
-    @property
-    def rows(self) -> int:
-        """M."""
-        return sum(b.rows for b in self.blocks)
 
     @property
     def device(self) -> torch.device:
@@ -60,18 +63,25 @@ class GrowingLayer(nn.Module):
     @torch.no_grad()
     def append(self, A: Tensor, B: Tensor, m: Tensor) -> None:
         """Add rows A (n, k), B (n, r), m (n,)."""
-        self._append_to(self.blocks, A, B, m)
+        own = self.ranks.own(self.rows)
+        self.rows += len(A)
+        self._append_to(self.blocks, A[own], B[own], m[own])
+
+    def _room(self, device: torch.device) -> Block:
+        return Block.empty(self.block, self.outputs, self.rank, self.storage, self.wide, device)
 
     def _append_to(self, blocks: list[Block], A: Tensor, B: Tensor, m: Tensor) -> None:
-        device = blocks[0].A.device if blocks else A.device
+        """Add rows of this rank's."""
         while len(A):
-            if not blocks or blocks[-1].rows == self.block:
-                blocks.append(Block.empty(self.block, self.outputs, self.rank, self.storage, self.wide, device))
+            if blocks[-1].rows == self.block:
+                blocks.append(self._room(blocks[0].A.device))
             n = blocks[-1].filled(A, B, m)
             A, B, m = A[n:], B[n:], m[n:]
 
     def drop(self, count: int) -> None:
         """Take the last ``count`` rows away again."""
+        before, self.rows = self.rows, self.rows - count
+        count = self.ranks.share(before) - self.ranks.share(self.rows)
         while count:
             last = self.blocks[-1]
             take = min(count, last.rows)
@@ -87,7 +97,7 @@ class GrowingLayer(nn.Module):
             block.m[: block.rows] *= factor
 
     def tiles(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """(A, B, m) block by block, in order; A and B in the storage's type."""
+        """(A, B, m) of this rank's rows block by block, in order; A and B in the storage's type."""
         return (block.used() for block in self.blocks)
 
     @torch.no_grad()
@@ -103,7 +113,7 @@ class GrowingLayer(nn.Module):
                 kept.append((step, root))
             else:
                 self.spare.take_back(step, root)
-        return out.mul_(s[:, None]), Trace(kept)
+        return self.ranks.add_up(out).mul_(s[:, None]), Trace(kept)
 
     @torch.no_grad()
     def backward(self, cotangent: Tensor, unit: Tensor, trace: Trace) -> Tensor:
@@ -119,7 +129,7 @@ class GrowingLayer(nn.Module):
             along += root.mul_(gamma).sum(1)
             products.add_combination(out, gamma.mul_(step), B)
             self.spare.take_back(gamma, step, root)
-        return out.addcmul_(along[:, None], unit)
+        return self.ranks.add_up(out.addcmul_(along[:, None], unit))
 
     def _correlations(self, x: Tensor, columns: Tensor) -> Tensor:
         """x columnsᵀ (b, n) in ``dtype`` for x (b, k), columns (n, k), in a tile of the layout in which it is fast."""
@@ -129,14 +139,24 @@ class GrowingLayer(nn.Module):
         return out
 
     def part(self, start: int, stop: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A, B, m of the rows from ``start`` to ``stop`` as single tensors (copies), in ``dtype``."""
+        """A, B, m of the rows from ``start`` to ``stop``, of all ranks, as single tensors (copies), in ``dtype``."""
+        own_start, own_stop = self.ranks.share(start), self.ranks.share(stop)
         found, first = [], 0
         for arrays in self.tiles():
-            rows = slice(max(start - first, 0), max(stop - first, 0))
+            rows = slice(max(own_start - first, 0), max(own_stop - first, 0))
             found.append([t[rows].to(self.dtype) for t in arrays])
             first += len(arrays[0])
-        A, B, m = (torch.cat(parts) for parts in zip(*found, strict=True))
+        A, B, m = (self._whole(torch.cat(parts), start, stop) for parts in zip(*found, strict=True))
         return A, B, m
+
+    def _whole(self, share: Tensor, start: int, stop: int) -> Tensor:
+        """The rows from ``start`` to ``stop`` of all ranks, from this one's share of them."""
+        if self.ranks.size == 1:
+            return share
+        # As if they began with the first rank: with empty places for the rows before that it would have in its turn.
+        before = start % self.ranks.size
+        missing = share.new_zeros(self.ranks.share(before), *share.shape[1:])
+        return self.ranks.whole(torch.cat([missing, share]), before + stop - start)[before:]
 
     def joined(self) -> tuple[Tensor, Tensor, Tensor]:
         """All rows, as :meth:`part` gives some."""
@@ -147,12 +167,12 @@ class GrowingLayer(nn.Module):
         """Drop the rows from ``start`` to ``stop``; those after them, with m = 1, have their ``coefficients`` added."""
         stay, (A, B, m) = self.part(0, start), self.part(stop, self.rows)
         total = A.double() * m.double()[:, None] + coefficients
-        self.blocks = []
+        self.rows, self.blocks = 0, [self._room(self.device)]
         self.append(*stay)
         self.append(total, B, torch.ones_like(m))
 
     def multipliers(self) -> Tensor:
-        """m (M,), a copy: of what is there, all that further training changes."""
+        """m (M,) of this rank's rows, a copy: of what is there, all that further training changes."""
         return torch.cat([m for _, _, m in self.tiles()])
 
     @torch.no_grad()
@@ -161,12 +181,12 @@ class GrowingLayer(nn.Module):
 
         Raises CheckpointError if it never had as many rows.
         """
-        if len(multipliers) > self.rows:
+        rows = self.ranks.total(len(multipliers))
+        if rows > self.rows:
             raise CheckpointError(
-                f"the snapshot is of {len(multipliers)} rows, and the model has {self.rows}; a snapshot is of a "
-                "model's own past."
+                f"the snapshot is of {rows} rows, and the model has {self.rows}; a snapshot is of a model's own past."
             )
-        self.drop(self.rows - len(multipliers))
+        self.drop(self.rows - rows)
         for (_, _, m), before in zip(self.tiles(), multipliers.split(self.block), strict=True):
             m.copy_(before)
 
@@ -176,7 +196,7 @@ class GrowingLayer(nn.Module):
 
         Raises CheckpointError if it holds none, or of another shape.
         """
-        blocks: list[Block] = []
+        blocks = [self._room(self.device)]
         for i in range(rows.blocks_in(state, prefix)):
             A, B, m = (state[name].to(self.device) for name in rows.names(prefix, i))
             if A.shape[1:] != (self.outputs,) or B.shape != (len(A), self.rank) or m.shape != (len(A),):
@@ -186,17 +206,24 @@ class GrowingLayer(nn.Module):
                     f"of {self.outputs} and {self.rank} numbers; load the state of a model with the same keys."
                 )
             self._append_to(blocks, A, B, m)
-        if not blocks:
+        if not rows.blocks_in(state, prefix):
             raise CheckpointError(f"the state has no rows {prefix}A.0; load the state of a model with the same keys.")
         return blocks
+
+    def take(self, blocks: list[Block]) -> None:
+        """These blocks of rows, this rank's share, in place of all that there are."""
+        self.blocks, self.rows = blocks, self.ranks.total(sum(block.rows for block in blocks))
 
     def names(self, state: Mapping[str, Tensor], prefix: str) -> set[str]:
         """What the arrays that :meth:`read` reads are called."""
         return {name for i in range(rows.blocks_in(state, prefix)) for name in rows.names(prefix, i)}
 
     def _save_to_state_dict(self, destination, prefix: str, keep_vars: bool) -> None:
-        """Every block's rows in use, as views."""
-        for i, arrays in enumerate(self.tiles()):
+        """Every block's rows in use, as views; as many blocks for every rank, of which the last may be empty."""
+        used = list(self.tiles())
+        most = max(1, math.ceil(-(-self.rows // self.ranks.size) / self.block))
+        used += [tuple(t[:0] for t in used[0])] * (most - len(used))
+        for i, arrays in enumerate(used):
             destination.update(zip(rows.names(prefix, i), arrays, strict=True))
 
     def _load_from_state_dict(
@@ -207,7 +234,7 @@ class GrowingLayer(nn.Module):
         unexpected_keys += [name for name in state_dict if strict and name.startswith(prefix) and name not in own]
         if own.issubset(state_dict) and own:
             try:
-                self.blocks = self.read(state_dict, prefix)
+                self.take(self.read(state_dict, prefix))
             except CheckpointError as e:
                 error_msgs.append(str(e))
 
@@ -253,4 +280,4 @@ def relu_features(layer: GrowingLayer, omega: Tensor) -> Tensor:
     for A, B, m in layer.tiles():
         weighted = A.to(layer.dtype) * m[:, None]
         out += weighted.mT.to(layer.dtype) @ torch.relu(B.to(layer.dtype) @ omega.mT)
-    return out
+    return layer.ranks.add_up(out)

@@ -7,6 +7,9 @@
 A^1 (d, r) is dense; A^l, B^l, m^l of l = 2..L+1 grow by a row for every training example. A step appends the rows
 (dA, g^{l-1}/s) with multiplier -rate mu_l, the gradient in function space, and shrinks the old multipliers by weight
 decay.
+
+Over several ranks the rows are dealt out. All have A^1, the biases and every g, and so the same new rows, of which each
+keeps its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +28,7 @@ from infwidth.models.pi.outputs import outputs
 from infwidth.models.pi.readout import PiReadout
 from infwidth.models.pi.update import PiUpdate
 from infwidth.models.readout import AdaptedReadout, adapted_from
+from infwidth.ranks import Ranks
 
 AT_ONCE = 1000
 """Inputs that are evaluated together: their tiles are as wide as a block of rows is long."""
@@ -53,6 +57,21 @@ class PiLimit(Model):
         self.b = nn.ParameterList([nn.Parameter(b) for b in biases])
         self.bounded = bounded
         self.received: list[PiUpdate] | None = None  # from loss.backward(); None where no optimizer takes them
+        self.have_alike()
+
+    @property
+    def ranks(self) -> Ranks:
+        return self.layers[0].ranks
+
+    def dealt(self, name: str) -> int | None:
+        return 0 if name.startswith("layers.") else None
+
+    @torch.no_grad()
+    def have_alike(self) -> None:
+        """Give all ranks the first one's dense parameters: other kinds of CPU round otherwise, draws included, and
+        over many steps that adds up."""
+        for p in self.parameters():
+            self.ranks.spread(p.detach())
 
     def beta(self, l: int) -> float:
         return self.factors.beta_readout if l == self.depth + 1 else self.factors.beta
@@ -206,7 +225,8 @@ class PiLimit(Model):
 
     def _zero_readout(self) -> bool:
         """Whether outputs are the readout's bias."""
-        return all(block.adds_nothing() for block in self.layers[-1].blocks)
+        adds = not all(block.adds_nothing() for block in self.layers[-1].blocks)
+        return not self.ranks.any(adds)[0]
 
     def readout_features(self, x: Tensor) -> Tensor | None:
         """g^L, of a limit whose readout is zero but for its bias."""
@@ -220,6 +240,7 @@ class PiLimit(Model):
     def end_of_epoch(self, held_out: Callable[[], Tensor] | None) -> dict[str, float]:
         """Projects the rows where they are bounded by the epoch; how many there are now, and what is known of
         projections, by name."""
+        self.have_alike()
         projections = self.bounded.end_of_epoch(self, held_out) if self.bounded else {}
         return {f"rows_{l}": float(layer.rows) for l, layer in enumerate(self.layers, start=2)} | projections
 
@@ -267,4 +288,4 @@ class PiLimit(Model):
         for name, p in dense.items():
             p.copy_(values[name])
         for prefix, layer in places.items():
-            layer.blocks = found[prefix]
+            layer.take(found[prefix])

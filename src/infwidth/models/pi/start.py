@@ -9,6 +9,7 @@ from infwidth.models.mlp.multipliers import Factors
 from infwidth.models.pi.bounded import Bounded
 from infwidth.models.pi.growing import GrowingLayer, sphere
 from infwidth.models.pi.limit import PiLimit
+from infwidth.ranks import ALONE, Ranks
 
 
 def pi_limit(
@@ -24,12 +25,15 @@ def pi_limit(
     storage: torch.dtype | None = None,
     landmarks: Literal["epoch"] | int | None = None,
     older: float = 1.0,
+    ranks: Ranks = ALONE,
 ) -> PiLimit:
     """A fresh pi-limit: A^1 with unit Gaussian columns, M_0 = r rows, B on the sphere.
 
     Hidden A ~ N(0, 1/M_0), the readout's N(0, 1/M_0^2) or zero. With rank = inputs A^1, the hidden A^l and every B^l
     are identities and the readout is zero. landmarks, older: as :class:`infwidth.models.pi.bounded.Bounded` takes them.
+    ranks: the rows are dealt out to them; ConfigError if they are more than there are rows to begin with.
     """
+    ranks.require_at_most(rank, "rows that a growing layer begins with (model.rank)")
     identity = rank == inputs
     if identity:
         A1 = torch.eye(inputs, dtype=dtype)
@@ -50,7 +54,7 @@ def pi_limit(
             A, B, m = torch.zeros(1, outputs, dtype=dtype), B[:1], torch.zeros(1, dtype=dtype)
         else:
             A = torch.randn(rank, outputs, generator=generator, dtype=dtype) / rank
-        layers.append(GrowingLayer(A, B, m, dtype, storage))
+        layers.append(GrowingLayer(A, B, m, dtype, storage, ranks=ranks))
     biases = [torch.zeros(rank if l <= depth else outputs, dtype=dtype) for l in range(1, depth + 2)]
     bounded = None if landmarks is None else Bounded(landmarks, older, [layer.rows for layer in layers])
     return PiLimit(A1, layers, biases, factors, readout_in_norm, bounded)
