@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from infwidth.models.contract import Model
 from infwidth.training import checkpoints
 from infwidth.training.checkpoints import LAST, PREVIOUS
 from infwidth.training.config import Length
+from infwidth.training.gathering import Shares, like_whole, wholes
 from infwidth.training.position import Position
 from infwidth.training.run_directory import METRICS, RunDirectory
 
@@ -28,56 +30,126 @@ class Resumed:
 
 
 def save(directory: RunDirectory, model: Model, best: Mapping[str, Tensor], position: Position) -> None:
-    """Keep a run in the middle. CheckpointError or OutputError if that cannot be written."""
-    tensors = {f"{MODEL}{k}": v for k, v in model.state().items()} | {f"{BEST}{k}": v for k, v in best.items()}
-    info = {**position.info(), "metrics": directory.mark_metrics()}
-    checkpoints.rotate_and_save(directory.checkpoints, tensors, info, directory.id)
+    """Keep a run in the middle: all ranks together, by the first one's hand.
+
+    CheckpointError or OutputError if that cannot be written.
+    """
+    with wholes(model, {MODEL: model.state(), BEST: best}, directory.checkpoints) as tensors:
+        if model.ranks.first:
+            info = {**position.info(), "metrics": directory.mark_metrics()}
+            checkpoints.rotate_and_save(directory.checkpoints, tensors, info, directory.id)
 
 
 def resume(directory: RunDirectory, model: Model, length: Length, say: Callable[[str], None] = print) -> Resumed | None:
     """Bring a model to where its run was saved last; None, with the model as it was, if the run begins.
 
     A checkpoint that is refused is named through ``say``, and set aside; the one before it is used. CheckpointError
-    where going on, or beginning anew, would lose something.
+    where going on, or beginning anew, would lose something. All ranks call this; the first one alone reads and says.
     """
-    torn_metrics, set_aside, half_loaded = [], [], False
+    ranks, device = model.ranks, next(iter(model.state().values())).device
+    search = _Search(directory, length, like_whole(model, model.state()), _like_snapshots(model), say)
     for name in (LAST, PREVIOUS):
-        path = directory.checkpoints / name
-        if not os.path.lexists(path):
+        found = search.found(name) if ranks.first else None
+        position = ranks.agreed(found and found.position)
+        if position is None:
             continue
         try:
-            found = checkpoints.load(path, directory.id)
-            position = Position.of(found.info, length)
-            best, device = found.part(BEST), next(iter(model.state().values())).device
-            require_alike(found.part(MODEL), model.state())
-            if best:
-                require_alike(best, model.snapshot())
-            if not directory.has_metrics(found.info.get("metrics")):
-                torn_metrics.append(path)
-                continue
-            half_loaded = True
-            model.load_state(found.part(MODEL))  # from the CPU: a large model has no room for a copy on its device
+            best = Shares(model, found and found.best)
+            model.load_state(Shares(model, found and found.state))  # a large model has no room for a copy on its device
         except CheckpointError as e:
-            set_aside.append(checkpoints.set_aside(path))
-            say(f"The checkpoint {path} is not used, and is now called {set_aside[-1].name}: {e}.")
+            if ranks.first:
+                search.refuse(name, e, half_loaded=True)
             continue
-        if torn_metrics:
-            say(f"{METRICS} is not as {torn_metrics[0]} remembers it; the run goes on from the checkpoint before.")
-        directory.truncate_metrics(found.info["metrics"]["size"])
-        return Resumed(position, {name: t.clone().to(device) for name, t in best.items()})
-    if torn_metrics:
-        raise CheckpointError(
-            f"{directory.path / METRICS} is not as the run's checkpoints remember it; restore the file, or use "
-            "force=true, which carries out the run again."
-        )
-    if half_loaded:
-        raise CheckpointError(
-            f"no checkpoint in {directory.checkpoints} fits the model; run the same command again to begin anew."
-        )
-    if set_aside:
-        say("No checkpoint is good, the run begins anew.")
-    directory.truncate_metrics(0)
+        if ranks.first:
+            search.go_on_from(found)
+        return Resumed(position, {name: best[name].clone().to(device) for name in best})
+    if ranks.first:
+        search.begin()
     return None
+
+
+def _like_snapshots(model: Model) -> Callable[[], Mapping[str, Tensor]]:
+    """Gives tensors like those of a whole snapshot: one is taken when it is asked for, or, by all ranks, before."""
+    if model.ranks.size == 1:
+        return model.snapshot
+    like = like_whole(model, model.snapshot())
+    return lambda: like
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A checkpoint that a run can go on from. state, best: whole, on the CPU; size: of metrics.jsonl at that time."""
+
+    position: Position
+    state: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    size: int
+
+
+class _Search:
+    """For the newest checkpoint that is good in every way. state, best: like the model's state and a snapshot."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        length: Length,
+        state: Mapping[str, Tensor],
+        best: Callable[[], Mapping[str, Tensor]],
+        say: Callable[[str], None],
+    ):
+        self.directory, self.length, self.state, self.best, self.say = directory, length, state, best, say
+        self.torn_metrics: list[Path] = []
+        self.set_aside, self.half_loaded = False, False
+
+    def found(self, name: str) -> _Found | None:
+        """The checkpoint of that name, if there is one and it is good."""
+        path = self.directory.checkpoints / name
+        if not os.path.lexists(path):
+            return None
+        try:
+            found = checkpoints.load(path, self.directory.id)
+            position = Position.of(found.info, self.length)
+            state, best = found.part(MODEL), found.part(BEST)
+            require_alike(state, self.state)
+            if best:
+                require_alike(best, self.best())
+        except CheckpointError as e:
+            self.refuse(name, e)
+            return None
+        if not self.directory.has_metrics(found.info.get("metrics")):
+            self.torn_metrics.append(path)
+            return None
+        return _Found(position, state, best, found.info["metrics"]["size"])
+
+    def refuse(self, name: str, reason: CheckpointError, half_loaded: bool = False) -> None:
+        """A checkpoint cannot be used. half_loaded: the model, which has taken over some of it, cannot either."""
+        path = self.directory.checkpoints / name
+        aside = checkpoints.set_aside(path)
+        self.set_aside, self.half_loaded = True, self.half_loaded or half_loaded
+        self.say(f"The checkpoint {path} is not used, and is now called {aside.name}: {reason}.")
+
+    def go_on_from(self, found: _Found) -> None:
+        if self.torn_metrics:
+            self.say(
+                f"{METRICS} is not as {self.torn_metrics[0]} remembers it; the run goes on from the checkpoint before."
+            )
+        self.directory.truncate_metrics(found.size)
+
+    def begin(self) -> None:
+        """There is none. CheckpointError where beginning anew would lose something, or is not possible."""
+        if self.torn_metrics:
+            raise CheckpointError(
+                f"{self.directory.path / METRICS} is not as the run's checkpoints remember it; restore the file, or "
+                "use force=true, which carries out the run again."
+            )
+        if self.half_loaded:
+            raise CheckpointError(
+                f"no checkpoint in {self.directory.checkpoints} fits the model; run the same command again to begin "
+                "anew."
+            )
+        if self.set_aside:
+            self.say("No checkpoint is good, the run begins anew.")
+        self.directory.truncate_metrics(0)
 
 
 def require_alike(state: Mapping[str, Tensor], fresh: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,7 @@ For bags the network can be split over ranks by its hidden coordinates: f is a s
 V and b moves by itself once f is known.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -121,11 +121,6 @@ class LinearNet(Model):
         """As in the contract; a U laid out for bags appears as its ``columns`` (d, m): saving copies nothing."""
         found = super().state()
         return {"columns": found.pop("U").mT, **found} if self._by_columns else found
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        if self._by_columns and "columns" in state:
-            state = {"U" if name == "columns" else name: t.mT if name == "columns" else t for name, t in state.items()}
-        super().load_state(state)
 
     def dealt(self, name: str) -> int | None:
         return {"U": 0, "columns": 1, "V": 1, "b": 0}[name]
