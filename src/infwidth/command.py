@@ -46,9 +46,12 @@ def _end_at_once(*_: Any) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-def command(folder: str, config_name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+def command(
+    folder: str, config_name: str, over_ranks: bool = False
+) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Make a command of a function of a config: of conf/, composed by Hydra from the command line, ``-m`` included.
 
+    over_ranks: whether several processes, which torchrun has started, can carry it out together.
     What a user can mend is shown as one sentence, Hydra's errors too, and the command exits with status 2; a sweep goes
     on with its next job. Ctrl-C exits with status 130.
     """
@@ -57,11 +60,31 @@ def command(folder: str, config_name: str) -> Callable[[Callable[[Any], None]], 
         @functools.wraps(function)
         def main() -> None:
             with sentences():
+                _require_one_process(config_name, over_ranks)
                 _carry_out(function, folder, config_name)
 
         return main
 
     return decorator
+
+
+def _require_one_process(name: str, over_ranks: bool) -> None:
+    """InfwidthError where torchrun has started several and the command, or a sweep of it, is for one."""
+    if "RANK" not in os.environ:
+        return
+    from infwidth.joining import world_size
+
+    if world_size() == 1:
+        return
+    if not over_ranks:
+        raise InfwidthError(
+            f"infwidth.{name} is carried out by one process, python -m infwidth.{name}; torchrun is for one run, "
+            "torchrun -m infwidth.train."
+        )
+    if any(a in ("-m", "--multirun") or a.startswith("sweep=") for a in sys.argv[1:]):
+        raise InfwidthError(
+            "torchrun carries out one run, not a sweep; leave out -m and sweep=, or start the sweep without torchrun."
+        )
 
 
 def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -> None:
@@ -124,12 +147,23 @@ def sentences(go_on: bool = False) -> Iterator[None]:
         with _files_named():
             yield
     except InfwidthError as e:
-        print(f"error: {e}", file=sys.stderr, flush=True)
+        if _speaks():
+            print(f"error: {e}", file=sys.stderr, flush=True)
         if not go_on:
             sys.exit(WRONG)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
+        if _speaks():
+            print("interrupted", file=sys.stderr, flush=True)
         sys.exit(INTERRUPTED)
+
+
+def _speaks() -> bool:
+    """Whether this process is the one of those that torchrun has started that says why they end."""
+    if "RANK" not in os.environ:
+        return True
+    from infwidth.joining import speaks
+
+    return speaks()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from infwidth.data.catalog import obtain
 from infwidth.data.prepared import Prepared
 from infwidth.errors import CheckpointError, DataError, OutputError
+from infwidth.ranks import ALONE, Ranks
 from infwidth.runs import fingerprint, standing
 from infwidth.runs import spec as specification
 from infwidth.runs.spec import Spec
@@ -41,6 +42,11 @@ class Job:
     directory: RunDirectory
 
     @property
+    def ranks(self) -> Ranks:
+        """The processes that carry it out together."""
+        return self.resources.shape.ranks
+
+    @property
     def results(self) -> Path:
         """The folder of all results."""
         return Path(self.spec.run.paths.results)
@@ -48,6 +54,14 @@ class Job:
     def into(self, folder: Path) -> "Job":
         """The same run, kept in another folder."""
         return replace(self, directory=RunDirectory(folder))
+
+    def alone(self) -> "Job":
+        """The same run by this process alone. ConfigError if its model does not fit then."""
+        if self.ranks.size == 1:
+            return self
+        resources = replace(self.resources, shape=replace(self.resources.shape, ranks=ALONE))
+        resources.require_memory(self.task)
+        return replace(self, resources=resources)
 
     def ended(self) -> dict[str, Any] | None:
         """The summary of a run that has ended before and is not to be repeated. OutputError if it is damaged."""
@@ -64,12 +78,15 @@ class Job:
         return summary
 
 
-def specified(config: Mapping[str, Any]) -> Job:
-    """The run of a plain config, its data prepared. InfwidthError for everything that is wrong with it."""
+def specified(config: Mapping[str, Any], ranks: Ranks = ALONE) -> Job:
+    """The run of a plain config, its data prepared; ranks: that carry it out together.
+
+    InfwidthError for everything that is wrong with it.
+    """
     spec = specification.specified(config)
-    device = resources.chosen_device(spec.trainer)
+    device = resources.chosen_device(spec.trainer, ranks)
     with during(f"{spec.label}: the preparation of its data"):
-        job = on(spec, obtain(spec.run.data), device)
+        job = on(spec, _obtained(spec, ranks), device, ranks)
     earlier = earlier_threads(job.directory) if job.directory.resumable() else None
     count = threads.settled(spec.trainer.threads, earlier)
     if count < threads.ALL and not (spec.trainer.threads or earlier):
@@ -77,10 +94,17 @@ def specified(config: Mapping[str, Any]) -> Job:
     return job
 
 
-def on(spec: Spec, data: Prepared, device: torch.device) -> Job:
+def _obtained(spec: Spec, ranks: Ranks) -> Prepared:
+    """The data of a run, which on every machine one process prepares."""
+    prepared = obtain(spec.run.data) if ranks.place == 0 else None
+    ranks.gathered(None)  # when all are here, so are the data
+    return prepared or obtain(spec.run.data)
+
+
+def on(spec: Spec, data: Prepared, device: torch.device, ranks: Ranks = ALONE) -> Job:
     run, task = spec.run, spec.build_task(data, device)
     length = checked(run.trainer, task)
-    shape = resources.asked_of_model(run.trainer, task, length)
+    shape = resources.asked_of_model(run.trainer, task, length, ranks)
     folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
     return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
 

@@ -1,21 +1,25 @@
 """A run as a whole: from its config to its summary, whatever happens in between."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infwidth import replaying
+from infwidth.agreement import require_same_command, require_same_data, require_split
 from infwidth.errors import CheckpointError, ConfigError, InfwidthError, OutputError
 from infwidth.job import Job, keep_code, require_same_code, specified
 from infwidth.job import on as job_on
 from infwidth.models.contract import Model
+from infwidth.ranks import ALONE, Ranks
 from infwidth.runs import spec as specification
 from infwidth.runs.compose import CONF, composed
 from infwidth.tasks.contract import headline
 from infwidth.training import checkpoints, provenance
 from infwidth.training.connection import chosen_mode
 from infwidth.training.files import plain
+from infwidth.training.gathering import Shares
 from infwidth.training.logging import NoLogger, WandbLogger, described, group
 from infwidth.training.memory import during
 from infwidth.training.provenance import Starts
@@ -38,25 +42,37 @@ class Ready:
     wandb: str | None
 
 
-def run(config: Mapping[str, Any], announce: Callable[[Path], None] = lambda folder: None) -> dict[str, Any]:
+def run(
+    config: Mapping[str, Any], announce: Callable[[Path], None] = lambda folder: None, ranks: Ranks = ALONE
+) -> dict[str, Any]:
     """Carry out the run of a plain config, or skip it if it is finished; returns its summary.
 
-    announce: told the run's folder before it starts. Raises InfwidthError for everything a user can mend, and
+    announce: told the run's folder before it starts. ranks: the processes that carry it out together, each of which
+    calls this, and the first of which writes; the others return nothing. Raises InfwidthError for everything a user can mend, and
     Interrupted when asked to stop, with the state saved.
     """
     try:
-        job = specified(config)
+        require_same_command(config, ranks)
+        job = specified(config, ranks)
+        require_same_data(job)
+        require_split(job)
         announce(job.directory.path)
         # Before the run's folder exists: a config that is wrong leaves none.
-        ready = None if job.ended() else _made_ready(job)
-        with job.directory.locked():
-            if job.spec.run.force:
+        ready = None if _ended(job) else _made_ready(job)
+        with job.directory.locked() if ranks.first else contextlib.nullcontext():
+            if job.spec.run.force and ranks.first:
                 job.directory.clear()
-            if summary := job.ended():
+            if summary := _ended(job):
                 return _skipped(job, summary)
-            return _carried_out(job, ready or _made_ready(job))
+            ready = ready or _made_ready(job)
+            return _carried_out(job, ready) if ranks.first else _taken_part(job, ready)
     except KeyboardInterrupt:
         raise Interrupted("Interrupted. What was written is kept, the same command goes on from there.") from None
+
+
+def _ended(job: Job) -> dict[str, Any] | None:
+    """What :meth:`Job.ended` finds, of which all ranks are told."""
+    return job.ranks.agreed(job.ended() if job.ranks.first else None)
 
 
 def _made_ready(job: Job) -> Ready:
@@ -69,8 +85,18 @@ def _made_ready(job: Job) -> Ready:
             _require_minutes(job, predicted)
         if predicted is not None:
             print(f"predicted: {predicted.sentence}", flush=True)
+        if job.ranks.size > 1:
+            print(_exchanged(job), flush=True)
         model = spec.build_model(job.resources.shape, job.resources.device)
-    return Ready(model, predicted, chosen_mode(spec.run.logger.mode) if spec.run.logger.name == "wandb" else None)
+    wandb = job.ranks.first and spec.run.logger.name == "wandb"
+    return Ready(model, predicted, chosen_mode(spec.run.logger.mode) if wandb else None)
+
+
+def _exchanged(job: Job) -> str:
+    shape, sizes = job.resources.shape, job.task.typical()
+    found = job.spec.model.exchanged(shape, sizes, job.spec.trainer.clip is not None)
+    by = job.spec.model.splits(shape)
+    return f"split over {shape.ranks.size} ranks by {by}: a step adds up {found.numbers} numbers in {found.calls} calls"
 
 
 def _require_minutes(job: Job, predicted: Predicted | None) -> None:
@@ -113,12 +139,12 @@ def _skipped(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
 def _write_missing_files(job: Job) -> None:
     """Write what the task is now asked to keep of a finished run, such as its word vectors, from the run's
     checkpoint."""
-    directory = job.directory
-    missing = [name for name in job.task.files if not (directory.path / name).exists()]
+    directory, ranks = job.directory, job.ranks
+    missing = ranks.agreed([name for name in job.task.files if not (directory.path / name).exists()])
     if not missing:
         return
     path = directory.checkpoints / checkpoints.BEST
-    if not path.exists():
+    if not ranks.agreed(path.exists()):
         raise ConfigError(
             f"{', '.join(missing)} cannot be written: the finished run {directory.path} kept no checkpoint; force=true "
             "repeats it."
@@ -126,11 +152,13 @@ def _write_missing_files(job: Job) -> None:
     with during(f"{job.spec.label}: writing {', '.join(missing)}"):
         model = job.spec.build_model(job.resources.shape, job.resources.device)
         try:
-            model.load_state(checkpoints.load(path, directory.id).tensors)
+            tensors = checkpoints.load(path, directory.id).tensors if ranks.first else None
+            model.load_state(Shares(model, tensors))
         except CheckpointError as e:
             raise CheckpointError(f"{', '.join(missing)} cannot be written: {e}; force=true repeats the run.") from e
         files = job.task.evidence(model).files
-        directory.write_files({name: files[name] for name in missing})
+        if ranks.first:
+            directory.write_files({name: files[name] for name in missing})
     print(f"{', '.join(missing)} written from the run's checkpoint, {directory.path}", flush=True)
 
 
@@ -141,7 +169,8 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     directory.create(spec.config)
     logger = _logger(job, ready.wandb)
     try:
-        starts = Starts(directory, job.resources.device, keep_code(spec.modules, job.results))
+        code = keep_code(spec.modules, job.results)
+        starts = Starts(directory, job.resources.device, code, job.ranks.size)
     except OutputError:
         logger.finish({}, failed=True)  # a run that W&B is left with swallows the next one in this process
         raise
@@ -186,10 +215,16 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     return summary
 
 
+def _taken_part(job: Job, ready: Ready) -> dict[str, Any]:
+    """What every rank but the first does of a run: all that is computed, and nothing that is kept."""
+    Trainer(job.spec.trainer, job.task, ready.model, job.length, job.directory, job.spec.label).train()
+    return {}
+
+
 def _with_replay(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
     """The summary with what it takes to replay the run; a run whose twin cannot be made is as good without."""
     try:
-        summary = {**summary, "replay": replaying.record(job)}
+        summary = {**summary, "replay": replaying.record(job.alone())}
     except InfwidthError as e:
         print(f"{job.spec.label}: it cannot be replayed later, its shortened twin does not run ({e})", flush=True)
         return summary

@@ -1,4 +1,7 @@
-"""One run: `python -m infwidth.train task=maml_omniglot model=mu_limit`. Every key is documented in conf/."""
+"""One run: `python -m infwidth.train task=maml_omniglot model=mu_limit`. Every key is documented in conf/.
+
+By more than one process, where the model can be split: `torchrun --nproc-per-node=2 -m infwidth.train ...`.
+"""
 
 import sys
 import time
@@ -10,9 +13,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from infwidth.command import command
+from infwidth.config import load
+from infwidth.joining import joined, speaks, world_size
 from infwidth.running import run
 from infwidth.runs.compose import CONF, plain
 from infwidth.sweeps import Note, threads_of_job
+from infwidth.training.config import TrainerConfig
 from infwidth.training.stopping import Interrupted
 
 DECIDES_NUMBERS = False
@@ -34,16 +40,26 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
         raise
 
 
-@command(CONF, "train")
+def _over_ranks(config: dict[str, Any]) -> None:
+    """A run that several processes carry out together, of which this is one."""
+    trainer = load(TrainerConfig, config.get("trainer"), "trainer")
+    with joined(trainer.wait_for_ranks) as ranks:
+        run(config, ranks=ranks)
+
+
+@command(CONF, "train", over_ranks=True)
 def main(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     try:
         if hydra_config.mode == RunMode.MULTIRUN:
             _job_of_sweep(plain(config), hydra_config)
+        elif world_size() > 1:
+            _over_ranks(plain(config))
         else:
             run(plain(config))
     except Interrupted as e:
-        print(e, file=sys.stderr, flush=True)
+        if speaks():
+            print(e, file=sys.stderr, flush=True)
         sys.exit(130)
 
 

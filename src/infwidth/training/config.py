@@ -33,6 +33,7 @@ class TrainerConfig:
     checkpoint_every: int = key(at_least=0, default=5, decides=False)
     keep_evaluations: bool = key(default=False, decides=False)
     progress: bool = key(default=True, decides=False)
+    wait_for_ranks: float = key(above=0, default=60.0, decides=False)
     device: str = key(default="auto", decides=False)
     dtype: Literal["float32", "float64"] = "float32"
     threads: int | None = key(at_least=1, at_most=MOST_THREADS, default=None, decides=False)

@@ -84,8 +84,8 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Start:
-    """One start of a run: when, with which code and on what it began; up to which step, how long and with how much
-    memory it ran."""
+    """One start of a run: when, with which code, on what and in how many processes it began; up to which step, how long
+    and with how much memory, of the first process, it ran."""
 
     started: str
     commit: str
@@ -94,23 +94,28 @@ class Start:
     system: str
     versions: dict[str, str]
     fingerprint: str = ""
+    ranks: int = 1
     step: int = 0
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
 
     @classmethod
-    def now(cls, device: torch.device, fingerprint: str) -> "Start":
+    def now(cls, device: torch.device, fingerprint: str, ranks: int = 1) -> "Start":
         threads, system = torch.get_num_threads(), platform.platform()
-        return cls(now(), commit(), hardware(device), threads, system, dict(versions()), fingerprint)
+        each = hardware(device) if ranks == 1 else f"{ranks} ranks, each {hardware(device)}"
+        return cls(now(), commit(), each, threads, system, dict(versions()), fingerprint, ranks)
 
 
 class Starts:
-    """The starts of a run, this one the last; kept in the run's folder, which exists. fingerprint: of the code."""
+    """The starts of a run, this one the last; kept in the run's folder, which exists.
 
-    def __init__(self, directory: RunDirectory, device: torch.device, fingerprint: str = ""):
+    fingerprint: of the code; ranks: how many processes carry it out.
+    """
+
+    def __init__(self, directory: RunDirectory, device: torch.device, fingerprint: str = "", ranks: int = 1):
         self.directory, self.device, self.began = directory, device, time.monotonic()
         reset_peak_memory(device)
-        self.earlier, self.last = _earlier(directory), Start.now(device, fingerprint)
+        self.earlier, self.last = _earlier(directory), Start.now(device, fingerprint, ranks)
         self._write()
 
     def log(self, row: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import torch
 from infwidth.errors import ConfigError
 from infwidth.models.cost import Shape
 from infwidth.models.family import FamilyConfig, largest_fitting
+from infwidth.ranks import ALONE, Ranks
 from infwidth.tasks.contract import Task
 from infwidth.training import prediction
 from infwidth.training.config import Length, TrainerConfig
@@ -19,11 +20,16 @@ FOR_PARAMETERS = 0.9
 """Share of the free memory that a model's parameters may take."""
 
 
-def chosen_device(trainer: TrainerConfig) -> torch.device:
-    """The device of trainer.device. ConfigError if nothing can be computed on it."""
+def chosen_device(trainer: TrainerConfig, ranks: Ranks = ALONE) -> torch.device:
+    """The device of trainer.device, of several GPUs this rank's own.
+
+    ConfigError if nothing can be computed on it.
+    """
     name = trainer.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.size > 1 and name.startswith("cuda"):
+        name = _own_gpu(name, ranks)
     try:
         device = torch.device(name)
         # Accuracies and sums are taken in float64, which not every GPU has.
@@ -36,11 +42,29 @@ def chosen_device(trainer: TrainerConfig) -> torch.device:
     return device
 
 
-def asked_of_model(trainer: TrainerConfig, task: Task, length: Length) -> Shape:
+def _own_gpu(name: str, ranks: Ranks) -> str:
+    """The GPU of this rank, which is made the one that is meant where none is named."""
+    if name != "cuda" and ranks.here > 1:
+        raise ConfigError(
+            f"trainer.device={name} is one GPU, and {ranks.here} ranks on a machine need one each; use "
+            "trainer.device=cuda."
+        )
+    if ranks.here > torch.cuda.device_count():
+        raise ConfigError(
+            f"there are {ranks.here} ranks on a machine with {torch.cuda.device_count()} GPUs; start torchrun with at "
+            "most as many (--nproc-per-node), or use trainer.device=cpu."
+        )
+    own = name if name != "cuda" else f"cuda:{ranks.place}"
+    torch.cuda.set_device(own)
+    return own
+
+
+def asked_of_model(trainer: TrainerConfig, task: Task, length: Length, ranks: Ranks = ALONE) -> Shape:
     """What the run asks of its model."""
     evaluated = task.evaluated * length.evaluations(trainer.evaluate_every)
     steps, per_epoch = length.last, length.per_epoch
-    return Shape(task.inputs, task.outputs, task.bags, task.examples, task.batch, steps, evaluated, per_epoch)
+    counts = (task.examples, task.batch, steps, evaluated, per_epoch)
+    return Shape(task.inputs, task.outputs, task.bags, *counts, ranks)
 
 
 @dataclass(frozen=True)
@@ -69,6 +93,8 @@ class Resources:
         free = prediction.free_memory(self.device)
         if free is None:
             return
+        if self.device.type == "cpu":
+            free //= self.shape.ranks.here
         batch = self.shape.batch * self.shape.inputs * self.dtype.itemsize
         if batch > free:
             raise ConfigError(

@@ -3,10 +3,16 @@
 import signal
 import sys
 import threading
+import time
 
 from tqdm import tqdm
 
 DECIDES_NUMBERS = False
+
+
+REPEATED = 3.0
+"""Seconds within which a process that is one of several gets the same signal again: from the terminal, and from
+torchrun, which passes on what it gets itself."""
 
 
 class Interrupted(Exception):
@@ -14,11 +20,15 @@ class Interrupted(Exception):
 
 
 class Stop:
-    """A context in which the first SIGINT or SIGTERM sets ``asked``, and the second raises KeyboardInterrupt."""
+    """A context in which the first SIGINT or SIGTERM sets ``asked``, and the second raises KeyboardInterrupt.
 
-    def __init__(self):
+    repeated: whether somebody may pass on a signal that this process has got by itself.
+    """
+
+    def __init__(self, repeated: bool = False):
         self.asked = False
         self._before = {}
+        self._patience, self._first = REPEATED if repeated else 0.0, 0.0
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is threading.main_thread():  # others cannot listen
@@ -31,6 +41,8 @@ class Stop:
 
     def _listen(self, number, frame) -> None:
         if self.asked:
+            if time.monotonic() - self._first < self._patience:
+                return
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self._first = True, time.monotonic()
         tqdm.write("Stopping after this step; press Ctrl-C again to stop at once.", file=sys.stderr)

@@ -2,12 +2,16 @@
 
 :meth:`Trainer.train` trains; :meth:`Trainer.fit` fits a model in closed form, at once. A state is evaluated once on a
 split. What a run has is written before it concludes: the selected state and its features, then the task's evidence.
+
+Where a model is split over ranks, each of them has a trainer that does the same. The first one writes, logs and draws,
+and its evaluations count; whether to stop they agree on where they look at the loss.
 """
 
 import contextlib
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,13 +25,15 @@ from infwidth.tasks.contract import Evaluation, Task, better, headline
 from infwidth.training import checkpoints, resuming
 from infwidth.training.clipping import clipped
 from infwidth.training.config import Length, TrainerConfig, rate_factor
+from infwidth.training.gathering import like_whole, wholes
 from infwidth.training.memory import during
 from infwidth.training.position import Position
 from infwidth.training.run_directory import RunDirectory
 from infwidth.training.stopping import Interrupted, Stop
 
 WATCH_EVERY = 20
-"""Steps between looks at the loss: often enough to stop a diverged run soon, rarely enough not to stall a GPU."""
+"""Steps between looks at the loss: often enough to stop a diverged run soon, rarely enough not to stall a GPU, or
+ranks that ask each other whether to stop."""
 
 
 class Diverged(Exception):
@@ -59,7 +65,9 @@ class Trainer:
     ):
         self.config, self.task, self.model, self.length = config, task, model, length
         self.directory, self.label, self.grown, self.listeners = directory, label, grown, list(listeners)
-        self.at, self.stop = Position(), Stop()
+        self.ranks = model.ranks
+        self.at, self.stop = Position(), Stop(self.ranks.size > 1)
+        self.agreed_to_stop = False
         self.began, self.cpu_began = 0.0, 0.0
         self.best_state: dict[str, Tensor] = {}  # a snapshot of the selected state, where that is not the present one
         self.best_evaluations: dict[str, Evaluation] = {}
@@ -152,11 +160,16 @@ class Trainer:
                     self._watch(watched)
                 if self.at.step == self.length.last:
                     break
-                if self.stop.asked:
+                if self.stops:
                     self._watch(watched)
                     self._save()
                     raise Interrupted
         self._watch(watched)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the run ends here because somebody wants it to: at once, or where the ranks have agreed on it."""
+        return self.stop.asked if self.ranks.size == 1 else self.agreed_to_stop
 
     def _watch(self, watched: list[dict[str, Tensor]]) -> None:
         """Move the metrics of some steps to the epoch's history in one transfer; Diverged if one is not finite."""
@@ -166,7 +179,9 @@ class Trainer:
         values = torch.stack([torch.stack([row[name] for name in names]) for row in watched]).tolist()
         watched.clear()
         self.at.history += [dict(zip(names, row, strict=True)) for row in values]
-        if not all(math.isfinite(v) for row in values for v in row):
+        finite = all(math.isfinite(v) for row in values for v in row)
+        diverged, self.agreed_to_stop = self.ranks.any(not finite, self.stop.asked)
+        if diverged:
             self._log({f"train/{k}": self.at.history[-1][k] for k in names})
             raise Diverged
 
@@ -184,9 +199,9 @@ class Trainer:
         self._note_time()
         clocks = ("seconds", "cpu_seconds", "step_cpu_seconds")
         self._log({**row, **{name: round(getattr(at, name), 3) for name in clocks}})
-        if last or self.stop.asked or at.epoch % (self.config.checkpoint_every or 1) == 0:
+        if last or self.stops or at.epoch % (self.config.checkpoint_every or 1) == 0:
             self._save()
-        if self.stop.asked and not last:
+        if self.stops and not last:
             raise Interrupted
 
     def _evaluation(self, split: str) -> Evaluation:
@@ -194,14 +209,15 @@ class Trainer:
         split = split if self.task.selects else "test"
         if split not in self.evaluations:
             with self._doing(f"the evaluation on the {split} data"):
-                self.evaluations[split] = self.task.evaluate(self.model, split)
+                found = self.task.evaluate(self.model, split)
+                self.evaluations[split] = replace(found, metrics=self.ranks.agreed(found.metrics))
         return self.evaluations[split]
 
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the present state as the config says, and select it if it is the best so far."""
         evaluation = self._evaluation(self.config.selects_on)
         found = evaluation.metrics
-        if self.config.keep_evaluations:
+        if self.config.keep_evaluations and self.ranks.first:
             self.directory.write_evaluation(self.at.epoch, evaluation.arrays)
         row = {f"validation/{k}": v for k, v in found.items()}
         if not math.isfinite(found["loss"]):
@@ -228,16 +244,16 @@ class Trainer:
                 self.model.restore(self.best_state)
             self.best_state, self.evaluations = {}, self.best_evaluations
         if self.config.checkpoint_every:
-            best = self.directory.checkpoints / checkpoints.BEST
-            checkpoints.save(best, self.model.state(), self.at.best, self.directory.id)
+            self._save_best()
         self._keep_features(initial)
         test = self._evaluation("test")
         self.tested = dict(test.metrics)
         try:
             with self._doing("the conclusion"):
                 evidence = self.task.evidence(self.model)
-                self.directory.write_evidence(test.arrays, evidence.tables, evidence.files)
-                self.tested |= self.task.conclude(self.model)
+                if self.ranks.first:
+                    self.directory.write_evidence(test.arrays, evidence.tables, evidence.files)
+                self.tested |= self.ranks.agreed(self.task.conclude(self.model))
         finally:
             self._log({f"test/{k}": v for k, v in self.tested.items()})
         # A network that validates at one step of adaptation may still blow up at twenty.
@@ -249,19 +265,27 @@ class Trainer:
             probe = self.task.probe()
             return None if probe is None else self.model.features(probe.x).cpu().numpy()
 
+    def _save_best(self) -> None:
+        folder = self.directory.checkpoints
+        with wholes(self.model, {"": self.model.state()}, folder) as tensors:
+            if self.ranks.first:
+                checkpoints.save(folder / checkpoints.BEST, tensors, self.at.best, self.directory.id)
+
     def _keep_features(self, initial: np.ndarray | None) -> None:
-        probe = self.task.probe()
-        if probe is None:
+        probe, trained = self.task.probe(), self._features()
+        if probe is None or not self.ranks.first:
             return
         self.directory.write_features(
             initial=initial,
-            trained=self._features(),
+            trained=trained,
             labels=probe.labels.cpu().numpy(),
             names=np.array(probe.names),
             examples=np.array(probe.examples, dtype=str),
         )
 
     def _log(self, row: Mapping[str, Any]) -> None:
+        if not self.ranks.first:
+            return
         row = {"epoch": self.at.epoch, "step": self.at.step, **row}
         self.directory.append_metrics(row)
         for listener in self.listeners:
@@ -270,8 +294,10 @@ class Trainer:
     def _require_room(self) -> None:
         """CheckpointError without room for the state and the best one so far: said now, not after hours of work."""
         if self.config.checkpoint_every:
-            size = max(checkpoints.size_of(self.model.state()), self.grown)
-            checkpoints.require_room(self.directory.checkpoints, 2 * size)
+            size = max(checkpoints.size_of(like_whole(self.model, self.model.state())), self.grown)
+            if self.ranks.first:
+                # One more for what ranks gather.
+                checkpoints.require_room(self.directory.checkpoints, (2 if self.ranks.size == 1 else 3) * size)
 
     def _save(self) -> None:
         self._note_time()
@@ -296,7 +322,7 @@ class Trainer:
         self.at.cpu_seconds = time.process_time() - self.cpu_began
 
     def _bar(self) -> tqdm:
-        quiet = not self.config.progress or not self.length.last
+        quiet = not self.config.progress or not self.length.last or not self.ranks.first
         return bar(total=self.length.last, initial=self.at.step, desc=self.label, unit="step", disable=quiet)
 
     @contextlib.contextmanager

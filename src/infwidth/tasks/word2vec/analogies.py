@@ -2,6 +2,7 @@
 
 With unit vectors M, the answer is the word w other than a, b, c of the highest M_w . (M_b - M_a + M_c), if that is
 positive. The score is a sum of three entries of M M^T, so that matrix's rows of the question words hold all scores.
+Where each of several ranks has some coordinates of the vectors, inner products and squared norms are sums over ranks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +11,10 @@ import torch
 from torch import Tensor
 
 from infwidth.data.questions import syntactic
+from infwidth.ranks import ALONE, Ranks
 
 Vectors = Callable[[Tensor], Tensor]
-"""The vectors (n, m) of words (n,); asked for in blocks."""
+"""The vectors (n, m) of words (n,), or those of their coordinates that this rank has; asked for in blocks."""
 
 COLUMNS = 2048
 """Words of the vocabulary scored together."""
@@ -21,13 +23,16 @@ QUESTIONS = {"cpu": 64, "cuda": 8192}
 """Questions scored together: with COLUMNS, what stays in a core's cache, or what keeps a GPU busy."""
 
 
-def unit(rows: Tensor) -> Tensor:
-    """Rows divided by their norms; zero rows stay zero."""
-    return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+def unit(rows: Tensor, ranks: Ranks = ALONE) -> Tensor:
+    """Rows divided by their norms; zero rows stay zero. ranks: among which their coordinates are split."""
+    norm = rows.norm(dim=1, keepdim=True)
+    if ranks.size > 1:
+        norm = ranks.add_up(norm.square()).sqrt()
+    return rows / norm.clamp(min=torch.finfo(rows.dtype).tiny)
 
 
 @torch.no_grad()
-def answers(vectors: Vectors, vocabulary: int, questions: Tensor) -> Tensor:
+def answers(vectors: Vectors, vocabulary: int, questions: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """The word answered to each of the questions (Q, 4), (Q,) int64; -1 where no score is positive.
 
     Ties go to the lowest index.
@@ -35,11 +40,11 @@ def answers(vectors: Vectors, vocabulary: int, questions: Tensor) -> Tensor:
     device = questions.device
     at_once = QUESTIONS.get(device.type, QUESTIONS["cpu"])
     asked, place = torch.unique(questions[:, :3], return_inverse=True)
-    rows = unit(vectors(asked))
+    rows = unit(vectors(asked), ranks)
     best = torch.zeros(len(questions), dtype=rows.dtype, device=device)
     found = torch.full((len(questions),), -1, device=device)
     for words in _blocks(vocabulary, device):
-        gram = rows @ unit(vectors(words)).mT  # (asked words, words of the block)
+        gram = ranks.add_up(rows @ unit(vectors(words), ranks).mT)  # (asked words, words of the block)
         for first in range(0, len(questions), at_once):
             part = slice(first, first + at_once)
             score = _scores(gram, place[part])
@@ -82,10 +87,13 @@ def accuracies(correct: Tensor, section: Tensor, names: Sequence[str]) -> dict[s
 
 
 @torch.no_grad()
-def nearest(vectors: Vectors, vocabulary: int, words: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def nearest(
+    vectors: Vectors, vocabulary: int, words: Tensor, number: int, ranks: Ranks = ALONE
+) -> tuple[Tensor, Tensor]:
     """The ``number`` other words of the highest cosine with each of words (n,), and the cosines: (n, number) each."""
-    rows = unit(vectors(words))
-    cosine = torch.cat([rows @ unit(vectors(block)).mT for block in _blocks(vocabulary, words.device)], 1)
+    rows = unit(vectors(words), ranks)
+    found = [ranks.add_up(rows @ unit(vectors(block), ranks).mT) for block in _blocks(vocabulary, words.device)]
+    cosine = torch.cat(found, 1)
     cosine[torch.arange(len(words), device=words.device), words] = -torch.inf
     cosines, others = cosine.topk(min(number, vocabulary - 1), 1)
     return others, cosines

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from infwidth.ranks import ALONE, Ranks
+
 BLOCK = 4096
 """Words whose vectors are held at a time."""
 
@@ -27,25 +29,33 @@ def projected(
     generator: torch.Generator,
     device: torch.device,
     passes: int = 4,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     """Vectors (vocabulary, rank) float32 whose inner products are nearest to the words' own, by subspace iteration.
 
     These are the coordinates along the first ``rank`` right singular vectors of the embedding. With rank None, or fewer
-    coordinates than that, words keep their own.
+    coordinates than that, words keep their own. ranks: each of which has, and gives by ``vectors``, some coordinates.
     """
     first = vectors(torch.zeros(1, dtype=torch.int64, device=device))
-    m = first.shape[1]
+    m = ranks.total(first.shape[1])
     if rank is None or m <= rank:
-        return torch.cat([b.float().cpu() for b in blocks(vectors, vocabulary, device)])
+        return torch.cat([ranks.whole(b.float(), m, 1).cpu() for b in blocks(vectors, vocabulary, device)])
     oversampled = min(m, rank + 10)
     basis = torch.randn(m, oversampled, generator=generator, dtype=torch.float32).to(first)
     for _ in range(passes):
-        basis = torch.linalg.qr(basis).Q
-        basis = sum(b.mT @ (b @ basis) for b in blocks(vectors, vocabulary, device))
-    basis = torch.linalg.qr(basis).Q
-    coordinates = torch.cat([b @ basis for b in blocks(vectors, vocabulary, device)])
+        basis = _orthonormal(basis, ranks)
+        basis = sum(b.mT @ ranks.add_up(b @ basis) for b in blocks(vectors, vocabulary, device))
+        basis = ranks.whole(basis, m)
+    basis = _orthonormal(basis, ranks)
+    coordinates = torch.cat([ranks.add_up(b @ basis) for b in blocks(vectors, vocabulary, device)])
     turn = torch.linalg.eigh(coordinates.mT.double() @ coordinates.double()).eigenvectors.flip(1)[:, :rank]
     return (coordinates @ turn.to(coordinates)).float().cpu()
+
+
+def _orthonormal(basis: Tensor, ranks: Ranks) -> Tensor:
+    """An orthonormal basis of the span of columns (m, n): those of its rows that are this rank's coordinates."""
+    Q = torch.linalg.qr(basis).Q
+    return Q if ranks.size == 1 else ranks.spread(Q.contiguous())[ranks.own()]
 
 
 def write_text(path: Path, words: Sequence[str], vectors: np.ndarray) -> None:

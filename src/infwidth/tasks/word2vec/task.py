@@ -155,7 +155,7 @@ class Word2Vec(Task):
         if not len(self.corpus.questions):
             return Evaluation(loss)
         questions, sections = self.corpus.questions[self.covered], self.corpus.sections[self.covered]
-        correct = answers(_vectors(model), self.inputs, questions) == questions[:, 3]
+        correct = answers(_vectors(model), self.inputs, questions, model.ranks) == questions[:, 3]
         found = accuracies(correct, sections, self.corpus.section_names)
         metrics = {**found, "questions": float(len(correct)), **loss}
         return Evaluation(metrics, {"correct": correct.cpu().numpy()})
@@ -180,7 +180,8 @@ class Word2Vec(Task):
     def evidence(self, model: Model) -> Evidence:
         """Nearest neighbours of a few words, and the embedding where it is asked for."""
         write = {"text": embeddings.write_text, "binary": embeddings.write_binary}.get(self.config.embeddings)
-        files = {name: lambda path: write(path, self.corpus.words, self._embedding(model)) for name in self.files}
+        vectors = self._embedding(model) if self.files else None  # by all ranks, one of which writes
+        files = {name: lambda path: write(path, self.corpus.words, vectors) for name in self.files}
         return Evidence(tables={"neighbours": self._neighbours(model)}, files=files)
 
     def _neighbours(self, model: Model) -> list[dict[str, object]]:
@@ -191,7 +192,7 @@ class Word2Vec(Task):
         if not known:
             return []
         words = torch.tensor([index[word] for word in known], device=self.device)
-        near, cosine = nearest(_vectors(model), self.inputs, words, NEIGHBOURS)
+        near, cosine = nearest(_vectors(model), self.inputs, words, NEIGHBOURS, model.ranks)
         return [
             {"word": word, "nearest": [[names[w], round(c, 3)] for w, c in zip(others, cosines, strict=True)]}
             for word, others, cosines in zip(known, near.tolist(), cosine.tolist(), strict=True)
@@ -200,7 +201,8 @@ class Word2Vec(Task):
     def _embedding(self, model: Model) -> np.ndarray:
         """Vectors of all words, in full or in the embedding_rank coordinates that keep most of their inner products."""
         rank, generator = self.config.embedding_rank, stream("embedding")
-        return embeddings.projected(_vectors(model), self.inputs, rank, generator, self.device).numpy()
+        found = embeddings.projected(_vectors(model), self.inputs, rank, generator, self.device, ranks=model.ranks)
+        return found.numpy()
 
     def remedy(self, largest: int) -> str:
         counts = self.corpus.counts
@@ -214,8 +216,8 @@ class Word2Vec(Task):
 
 
 def _vectors(model: Model) -> Callable[[Tensor], Tensor]:
-    """The vectors (n, m) of words (n,)."""
-    return lambda words: model.features(Bags.single(words))
+    """The vectors (n, m) of words (n,); those of their coordinates that this rank has."""
+    return lambda words: model.coordinates(Bags.single(words))
 
 
 def _sizes(batch: cbow.Minibatch) -> tuple[int, ...]:
