@@ -57,18 +57,20 @@ def require_split(job: Job) -> None:
     model, shape = job.spec.model, job.resources.shape
     if shape.ranks.size == 1 or model.splits(shape) is not None:
         return
-    inputs = "bags of indices" if shape.bags else "dense inputs"
-    others = "; ".join(f"{_listed(bags, shape)} on {what}" for bags, what in ((False, "dense inputs"), (True, "bags")))
+    inputs = {False: "dense inputs", True: "bags of indices"}
+    others = "; ".join(f"on {what} {_that_split(replace(shape, bags=bags))}" for bags, what in inputs.items())
     raise ConfigError(
-        f"model={model.name} with these keys cannot be split over {shape.ranks.size} ranks on {inputs}, so torchrun "
-        f"gains nothing: start it as one process, python -m infwidth.train. What can be split is {others}."
+        f"model={model.name} with these keys cannot be split over {shape.ranks.size} ranks on {inputs[shape.bags]}, so "
+        f"torchrun gains nothing: start it as one process, python -m infwidth.train. What can be split: {others}."
     )
 
 
-def _listed(bags: bool, shape: Shape) -> str:
+def _that_split(shape: Shape) -> str:
     """The families that split for such inputs, and by what."""
     found = []
     for name in known(models, "FAMILY"):
-        by = config_of({"name": name}).splits(replace(shape, bags=bags))
-        found += [f"model={name} (by {by})"] if by else []
+        config = config_of({"name": name})
+        takes = config.offers().bags if shape.bags else config.offers().dense
+        if takes and (by := config.splits(shape)):
+            found.append(f"model={name} (by {by})")
     return ", ".join(found)
