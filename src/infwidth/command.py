@@ -19,7 +19,8 @@ WRONG, INTERRUPTED = 2, 130
 
 
 def guard_start() -> None:
-    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds.
+    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds; of
+    one that torchrun has started let torch's libraries say errors only.
 
     Called when the package is first imported; does nothing unless Python was told to run a command, as in
     ``python -m infwidth.train``. A KeyboardInterrupt in the middle of an import may come out as anything.
@@ -27,6 +28,9 @@ def guard_start() -> None:
     # As long as Python looks for the module of -m, and imports its package, sys.argv begins with "-m".
     if sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv):
         guard()
+        if "RANK" in os.environ:
+            # Of a rank that is gone torch's libraries say a page, and we a sentence. Read once, when torch is imported.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def guard() -> None:

@@ -6,6 +6,7 @@ each leaves a note that it is here, so that a missing one is known by its number
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
@@ -57,6 +58,7 @@ def joined(patience: float, environment: Mapping[str, str] = os.environ) -> Iter
     _wait_for_all(store, ranks, timedelta(seconds=patience))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=ANSWER)
+    _end_when_told(ranks)
     try:
         with _quiet(not ranks.first):
             yield ranks
@@ -89,12 +91,26 @@ def _wait_for_all(store, ranks: Ranks, patience: timedelta) -> None:
     try:
         store.wait(notes, patience)
     except RuntimeError as e:
-        missing = [str(rank) for rank, note in enumerate(notes) if not store.check([note])]
+        try:
+            missing = [str(rank) for rank, note in enumerate(notes) if not store.check([note])]
+        except RuntimeError:
+            raise RankError("rank 0, or its torchrun, has ended before all ranks had come; start them again.") from e
         raise RankError(
             f"of {ranks.size} ranks, rank{'s' * (len(missing) > 1)} {', '.join(missing)} did not come within "
             f"{patience.total_seconds():g} s; start torchrun with the same --nnodes and --nproc-per-node on every "
             "machine, or raise trainer.wait_for_ranks."
         ) from e
+
+
+def _end_when_told(ranks: Ranks) -> None:
+    """SIGTERM, by which torchrun ends the other ranks when one has ended, is Ctrl-C, except to those that have seen it
+    themselves: they have to say so yet."""
+
+    def listen(number, frame):
+        if not ranks.lost:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, listen)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ torch.distributed carries it; :mod:`infwidth.joining` is how the ranks find each
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +40,12 @@ class Ranks:
     """This process's place among them. RankError where one of the others is gone.
 
     rank, size: its number, and how many there are; here: how many on this machine, of which it is number ``place``.
-    exchanged: what has passed between them so far.
+    exchanged: what has passed between them so far; lost: whether one of them is gone.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, place: int = 0, here: int = 1):
         self.rank, self.size, self.place, self.here = rank, size, place, here
-        self.exchanged = Exchange()
+        self.exchanged, self.lost = Exchange(), False
 
     def __deepcopy__(self, memo) -> Ranks:
         """A copy of a model is split over the same processes."""
@@ -72,7 +73,7 @@ class Ranks:
         """The sum of all ranks' tensors, in place of this one, which is contiguous."""
         if self.size > 1:
             self._count(t)
-            with _answered():
+            with self._answered():
                 self._add_up(t)
         return t
 
@@ -85,7 +86,7 @@ class Ranks:
         most[(*along, slice(share.shape[dim]))] = share
         parts = [torch.empty_like(most) for _ in range(self.size)]
         self._count(most)
-        with _answered():
+        with self._answered():
             self._gather(parts, most)
         found = share.new_empty(*share.shape[:dim], total, *share.shape[dim + 1 :])
         for rank, part in enumerate(parts):
@@ -96,7 +97,7 @@ class Ranks:
         """The first rank's tensor, in place of this one, which is contiguous."""
         if self.size > 1:
             self._count(t)
-            with _answered():
+            with self._answered():
                 self._spread(t)
         return t
 
@@ -121,12 +122,24 @@ class Ranks:
         """Every rank's value, whatever it is, in the order of ranks."""
         if self.size == 1:
             return [value]
-        with _answered():
+        with self._answered():
             return self._objects(value)
 
     def agreed(self, value: Any) -> Any:
         """The first rank's value."""
         return self.gathered(value if self.first else None)[0]
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        """RankError where the others do not take part."""
+        try:
+            yield
+        except RuntimeError as e:  # of no type of its own
+            self.lost = True
+            raise RankError(
+                f"another rank of this run has ended or does not answer ({_reason(e)}); what was saved is kept, the "
+                "same command goes on from there."
+            ) from e
 
     def _count(self, t: Tensor) -> None:
         self.exchanged += Exchange(1, t.numel())
@@ -154,14 +167,7 @@ def _share(rank: int, size: int, total: int) -> int:
     return len(range(rank, total, size))
 
 
-@contextlib.contextmanager
-def _answered() -> Iterator[None]:
-    """RankError where the others do not take part."""
-    try:
-        yield
-    except RuntimeError as e:  # of no type of its own
-        why = " ".join(str(e).split("\n")[0].split())
-        raise RankError(
-            f"a rank of this run has ended or does not answer ({why}); what was saved is kept, the same command goes "
-            "on from there."
-        ) from e
+def _reason(error: RuntimeError) -> str:
+    """The first sentence of what torch says, without the line of its own code that says it."""
+    first = str(error).partition("\n")[0].partition(". ")[0]
+    return re.sub(r"^\[[^]]*\]\s*", "", first).rstrip(".")

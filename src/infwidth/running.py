@@ -48,8 +48,8 @@ def run(
     """Carry out the run of a plain config, or skip it if it is finished; returns its summary.
 
     announce: told the run's folder before it starts. ranks: the processes that carry it out together, each of which
-    calls this, and the first of which writes; the others return nothing. Raises InfwidthError for everything a user can mend, and
-    Interrupted when asked to stop, with the state saved.
+    calls this, and the first of which writes; the others return nothing. Raises InfwidthError for everything a user
+    can mend, and Interrupted when asked to stop, with the state saved.
     """
     try:
         require_same_command(config, ranks)

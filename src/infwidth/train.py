@@ -58,7 +58,7 @@ def main(config: DictConfig) -> None:
         else:
             run(plain(config))
     except Interrupted as e:
-        if speaks():
+        if str(e) and speaks():  # of several processes, the one that knows what is kept
             print(e, file=sys.stderr, flush=True)
         sys.exit(130)
 

@@ -44,8 +44,10 @@ class PiLimitConfig(PiConfig):
         return "rows"
 
     def exchanged(self, shape: Shape, sizes: Sizes | None, clipped: bool) -> Exchange:
-        """Of one pass forward and backward; without one through a readout that is frozen at zero, which is adapted apart
-        once all know that it is zero. Projections add theirs, and so does an adaptation of the hidden layers."""
+        """Of one pass forward and backward, to which projections and an adaptation of the hidden layers add theirs.
+
+        A readout that is frozen at zero is adapted apart, once all know that it is zero.
+        """
         hidden = [self.rank] * (self.depth - 1)
         if self._frozen_at_zero:
             return exchanged(shape.batch, self.rank, hidden) + Exchange(1, 1)

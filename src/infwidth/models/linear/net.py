@@ -39,9 +39,7 @@ class LinearNet(Model):
     network for bags are dealt out; U, V and b are then those of this rank's.
     """
 
-    def __init__(
-        self, U: Tensor, V: Tensor, b: Tensor, alpha: float = 1.0, scale: float = 1.0, ranks: Ranks = ALONE
-    ):
+    def __init__(self, U: Tensor, V: Tensor, b: Tensor, alpha: float = 1.0, scale: float = 1.0, ranks: Ranks = ALONE):
         super().__init__()
         self.U, self.V, self.b = nn.Parameter(U), nn.Parameter(V), nn.Parameter(b)
         self.alpha, self.scale, self.ranks = alpha, scale, ranks
