@@ -9,7 +9,7 @@ OPTIONS = scale=$(SCALE) $(if $(SEEDS),seeds=$(SEEDS)) $(if $(DATA),data=$(DATA)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock lint demo test test-slow golden data reproduce-all report replay status wandb-sync \
-	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches
+	bench-maml bench-word2vec bench-pi_limit bench-kernels bench-maml_pi bench-sweep bench-minibatches bench-ranks
 
 help: ## this list
 	@grep -hE '^[A-Za-z0-9_%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 22
@@ -88,6 +88,9 @@ bench-maml_pi: $(READY) ## a meta-step of the pi-limit beside an ordinary step a
 
 bench-sweep: $(READY) ## a sweep of 24 small runs in parallel beside one after another
 	$(BIN)/python benchmarks/sweep.py $(ARGS)
+
+bench-ranks: $(READY) ## two processes on one run beside one, of a thread each: time and memory
+	$(BIN)/python benchmarks/ranks.py $(ARGS)
 
 bench-minibatches: $(READY) ## up to which size CBOW's minibatches train as they should
 	$(BIN)/python benchmarks/minibatches.py $(ARGS)

@@ -27,6 +27,7 @@ from infwidth.models.cost import Shape
 from infwidth.models.mlp import Factors
 from infwidth.models.pi import PiLimit
 from infwidth.models.pi.growing import GrowingLayer, sphere
+from infwidth.ranks import ALONE
 from infwidth.runs.compose import composed
 from infwidth.runs.spec import specified
 from infwidth.seeding import stream
@@ -38,8 +39,8 @@ INPUTS, RANK, OUTPUTS, DEPTH = 3072, 400, 10, 2
 STORAGES = ("float32", "bfloat16")
 
 
-def limit_of(rows, storage):
-    """A pi-limit with so many rows in every growing layer, made block by block."""
+def limit_of(rows, storage, ranks=ALONE):
+    """A pi-limit with so many rows in every growing layer, made block by block; ranks: to whom they are dealt out."""
     g = stream("benchmark")
     layers = []
     for outputs in (*[RANK] * (DEPTH - 1), OUTPUTS):
@@ -47,7 +48,8 @@ def limit_of(rows, storage):
         for done in range(0, rows, 512):  # by parts, so that making them leaves no memory behind
             n = min(512, rows - done)
             part = torch.randn(n, outputs, generator=g) / rows**0.5, sphere(n, RANK, g, torch.float32), torch.ones(n)
-            layer = GrowingLayer(*part, torch.float32, getattr(torch, storage)) if layer is None else layer
+            if layer is None:
+                layer = GrowingLayer(*part, torch.float32, getattr(torch, storage), ranks=ranks)
             if done:
                 layer.append(*part)
         layers.append(layer)

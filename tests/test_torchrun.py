@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from infwidth import joining, train
 from infwidth.errors import ConfigError, RankError
@@ -18,7 +19,7 @@ from infwidth.joining import joined, speaks, world_size
 from infwidth.training import checkpoints
 from tests.conftest import REPOSITORY
 from tests.over_ranks import IMAGES, STOPPED, TYPES, overrides
-from tests.training.helpers import killed_after, metrics_of, only_folder, small
+from tests.training.helpers import SMALL_IMAGES, killed_after, metrics_of, only_folder, small
 
 CLOSE = {"float64": {"rtol": 1e-10, "atol": 1e-10}, "float32": {"rtol": 1e-4, "atol": 1e-4}}
 """For what is logged."""
@@ -158,16 +159,9 @@ def of_rank(process, rank):
 
 
 def test_a_rank_that_is_killed_ends_all_in_a_sentence_and_the_same_command_goes_on(tmp_path):
-    options = [
-        *IMAGES,
-        "scale=demo",
-        "logger=none",
-        "task.subset=120",
-        "task.validation_images=40",
-        "trainer.epochs=40",
-    ]
+    options = [*IMAGES, *SMALL_IMAGES, "trainer.epochs=40"]
     folders = [f"paths.results={tmp_path}/results", f"data.root={tmp_path}/data"]
-    process = torchrun("infwidth.train", *options, *folders, "trainer.progress=false")
+    process = torchrun("infwidth.train", *options, *folders)
     while process.poll() is None and not list(tmp_path.glob("results/runs/*/*/checkpoints/previous.safetensors")):
         time.sleep(0.05)
     os.kill(of_rank(process, 1), signal.SIGKILL)
@@ -177,11 +171,11 @@ def test_a_rank_that_is_killed_ends_all_in_a_sentence_and_the_same_command_goes_
     assert "infwidth/ranks.py" not in complaint  # no traceback but torchrun's
     folder = only_folder(tmp_path)
     assert json.loads((folder / "summary.json").read_text())["status"] == "failed"
-    done = metrics_of(folder)
-    train.run(small(tmp_path, *[o for o in options if o not in ("scale=demo", "logger=none")]))
-    assert only_folder(tmp_path) == folder
+    before = metrics_of(folder)
+    resumed = train.run(yaml.safe_load((folder / "config.yaml").read_text()))
     went_on = metrics_of(folder)
-    assert len(went_on) == 41 and went_on[: len(done) - 1] == done[:-1]
+    assert len(went_on) == 41 and went_on[: len(before) - 1] == before[:-1]
+    assert [start["ranks"] for start in resumed["provenance"]["starts"]] == [2, 1]
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ WRONG, INTERRUPTED = 2, 130
 
 
 def guard_start() -> None:
-    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds; of
-    one that torchrun has started let torch's libraries say errors only.
+    """Let Ctrl-C end a command at once and in one line as long as it imports what it needs, which takes seconds.
 
     Called when the package is first imported; does nothing unless Python was told to run a command, as in
     ``python -m infwidth.train``. A KeyboardInterrupt in the middle of an import may come out as anything.
@@ -28,13 +27,14 @@ def guard_start() -> None:
     # As long as Python looks for the module of -m, and imports its package, sys.argv begins with "-m".
     if sys.argv[:1] == ["-m"] and any(a.startswith("infwidth.") for a in sys.orig_argv):
         guard()
-        if "RANK" in os.environ:
-            # Of a rank that is gone torch's libraries say a page, and we a sentence. Read once, when torch is imported.
-            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def guard() -> None:
-    """Let Ctrl-C end the process at once until :func:`begin`, unless somebody has decided otherwise."""
+    """Let Ctrl-C end the process at once until :func:`begin`, unless somebody has decided otherwise; and let the
+    libraries of torch say errors only in a process that torchrun has started."""
+    if "RANK" in os.environ:
+        # Of a rank that is gone they would say a page, and we say a sentence. Read once, when torch is imported.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_at_once)
 
