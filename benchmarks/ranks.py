@@ -5,7 +5,8 @@
 The pi-limit (r 400, depth 2, 10 classes, batch 32) has so many rows in every growing layer; the mu-limit of Word2Vec so
 many words, of a text that is drawn by Zipf's law, and its minibatches are prepared by every rank. One rank and two take
 turns, round by round, each in processes of its own; a round's time is the median over its steps. Memory is the largest
-of the steps, less what a process has before it makes the model.
+of the steps, less what a process has before it makes the model. CPU time, of the rank's own threads, says what would be
+possible where something else keeps the cores busy.
 """
 
 import argparse
@@ -72,21 +73,24 @@ def case(name, size, ranks):
     step, _ = make(500, ranks)
     step()  # what the libraries take for themselves is there before
     del step
+    provenance.reset_peak_memory(device)
     before = provenance.peak_memory_bytes(device)
     step, predicted = make(size, ranks)
     for _ in range(WARM):
         step()
     provenance.reset_peak_memory(device)
-    seconds, passed = [], ranks.exchanged
+    seconds, cpu, passed = [], [], ranks.exchanged
     for _ in range(STEPS):
-        begin = time.perf_counter()
+        begin, cpu_begin = time.perf_counter(), time.process_time()
         step()
         seconds.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - cpu_begin)
     passed = ranks.exchanged - passed
     if ranks.size > 1 and predicted is not None:
         assert passed == Exchange(STEPS * predicted.calls, STEPS * predicted.numbers), (passed, predicted)
     return {
         "step_seconds": statistics.median(seconds),
+        "step_cpu_seconds": statistics.median(cpu),
         "memory_bytes": provenance.peak_memory_bytes(device) - before,
         "calls": passed.calls / STEPS,
         "numbers": passed.numbers / STEPS,
@@ -111,12 +115,14 @@ def compared(name, size, rounds):
     found = {1: [], 2: []}
     for _, number in itertools.product(range(rounds), found):
         found[number].append(of_ranks(number, name, size))
-    seconds = {n: [max(r["step_seconds"] for r in some) for some in found[n]] for n in found}
-    memory = {n: statistics.median(max(r["memory_bytes"] for r in some) for some in found[n]) for n in found}
+    of = lambda key, n: [max(r[key] for r in some) for some in found[n]]  # of the rank that takes most, by rounds
+    seconds = {n: of("step_seconds", n) for n in found}
+    memory = {n: statistics.median(of("memory_bytes", n)) for n in found}
     return {
         "model": name,
         "size": size,
         "step_seconds": {n: statistics.median(seconds[n]) for n in found},
+        "step_cpu_seconds": {n: statistics.median(of("step_cpu_seconds", n)) for n in found},
         "times_as_fast": statistics.median(one / two for one, two in zip(seconds[1], seconds[2], strict=True)),
         "memory_bytes": memory,
         "share_of_memory": memory[2] / memory[1],
@@ -129,11 +135,12 @@ def shown(f):
     target = TARGETS[f["model"]]
     what = {"pi_limit": f"pi-limit, M {f['size']}, batch {BATCH}", "mu_limit": f"mu-limit, {f['size']} words"}
     one, two = (1e3 * f["step_seconds"][n] for n in (1, 2))
+    cpu_one, cpu_two = (1e3 * f["step_cpu_seconds"][n] for n in (1, 2))
     print(
         f"{what[f['model']]}: a step {one:.1f} ms with one rank and {two:.1f} ms with two, {f['times_as_fast']:.2f} "
-        f"times as fast (target {target}); memory of a rank {f['memory_bytes'][2] / 1e6:.0f} of "
-        f"{f['memory_bytes'][1] / 1e6:.0f} MB, {f['share_of_memory']:.2f} (target {OF_MEMORY}); {f['numbers']:.0f} "
-        f"numbers in {f['calls']:.0f} calls a step",
+        f"times as fast (target {target}; {cpu_one:.1f} and {cpu_two:.1f} ms of a rank's CPU); memory of a rank "
+        f"{f['memory_bytes'][2] / 1e6:.0f} of {f['memory_bytes'][1] / 1e6:.0f} MB, {f['share_of_memory']:.2f} (target "
+        f"{OF_MEMORY}); {f['numbers']:.0f} numbers in {f['calls']:.0f} calls a step",
         flush=True,
     )
 
