@@ -31,9 +31,10 @@ def guard_start() -> None:
 
 
 def guard() -> None:
-    """Let Ctrl-C end the process at once until :func:`begin`, unless somebody has decided otherwise."""
+    """Let Ctrl-C end the process at once until :func:`begin`, unless somebody has decided otherwise; and let the
+    libraries of torch say errors only in a process that torchrun has started."""
     if "RANK" in os.environ:
-        # Of a rank that is gone, torch's libraries say a page, and we a sentence. Read once, when torch is imported.
+        # Of a rank that is gone they would say a page, and we say a sentence. Read once, when torch is imported.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_at_once)

@@ -87,7 +87,8 @@ def specified(config: Mapping[str, Any], ranks: Ranks = ALONE) -> Job:
     device = resources.chosen_device(spec.trainer, ranks)
     with during(f"{spec.label}: the preparation of its data"):
         job = on(spec, _obtained(spec, ranks), device, ranks)
-    earlier = earlier_threads(job.directory) if job.directory.resumable() else None
+    resumes = ranks.first and job.directory.resumable()
+    earlier = ranks.agreed(earlier_threads(job.directory, ranks.size) if resumes else None)
     count = threads.settled(spec.trainer.threads, earlier)
     if count < threads.ALL and not (spec.trainer.threads or earlier):
         print(f"{count} of {threads.ALL} threads: the other cores are in use (trainer.threads=N decides otherwise)")

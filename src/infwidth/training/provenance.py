@@ -170,10 +170,10 @@ def earlier_fingerprints(directory: RunDirectory) -> list[str]:
     return [digest for digest in dict.fromkeys(start.fingerprint for start in _earlier(directory)) if digest]
 
 
-def earlier_threads(directory: RunDirectory) -> int | None:
-    """The CPU threads of a run's last start; None where there was none."""
+def earlier_threads(directory: RunDirectory, ranks: int = 1) -> int | None:
+    """The CPU threads of a run's last start; None where there was none, or in another number of processes."""
     starts = _earlier(directory)
-    return starts[-1].threads if starts else None
+    return starts[-1].threads if starts and starts[-1].ranks == ranks else None
 
 
 def reset_peak_memory(device: torch.device) -> None:

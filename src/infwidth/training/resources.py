@@ -90,7 +90,7 @@ class Resources:
         """ConfigError, before anything is allocated, if the model or a batch does not fit."""
         if self.device.type != CPU.type:
             self._require_memory_of_the_cpu()
-        free = prediction.free_memory(self.device)
+        free = self._free(self.device)
         if free is None:
             return
         if self.device.type == "cpu":
@@ -104,10 +104,15 @@ class Resources:
         if self.parameter_bytes > free * FOR_PARAMETERS:
             raise ConfigError(self._too_large(task, free))
 
+    def _free(self, device: torch.device) -> int | None:
+        """Bytes that this process can have of a device, which on a CPU it shares with the other ranks of the machine."""
+        free = prediction.free_memory(device)
+        return free if free is None or device.type != CPU.type else free // self.shape.ranks.here
+
     def _require_memory_of_the_cpu(self) -> None:
         """ConfigError if a model that is to be on a GPU cannot be made on the CPU, or copied there to be saved."""
         at_first = self.model.memory(replace(self.shape, steps=0, examples=0), self.dtype)
-        size, free = max(at_first, self.grown), prediction.free_memory(CPU)
+        size, free = max(at_first, self.grown), self._free(CPU)
         if free is not None and size > free * FOR_PARAMETERS:
             raise ConfigError(
                 f"model={self.model.name} is made on the CPU, and copied there for its checkpoints, which takes "

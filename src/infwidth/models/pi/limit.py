@@ -225,8 +225,8 @@ class PiLimit(Model):
 
     def _zero_readout(self) -> bool:
         """Whether outputs are the readout's bias."""
-        local = all(block.adds_nothing() for block in self.layers[-1].blocks)
-        return not self.ranks.any(not local)[0]
+        adds = not all(block.adds_nothing() for block in self.layers[-1].blocks)
+        return not self.ranks.any(adds)[0]
 
     def readout_features(self, x: Tensor) -> Tensor | None:
         """g^L, of a limit whose readout is zero but for its bias."""
