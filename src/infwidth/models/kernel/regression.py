@@ -11,6 +11,7 @@ from torch import Tensor
 from infwidth import ridge
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Model
+from infwidth.models.kernel.cosines import half_cosines
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.updates import Update
 from infwidth.models.watch import NOBODY, Watch
@@ -61,11 +62,10 @@ class KernelRegression(Model):
 
     @torch.no_grad()
     def _fit(self, x: Tensor, labels: Tensor, regulariser: float, watch: Watch) -> None:
-        targets = torch.nn.functional.one_hot(labels, self.outputs).to(x.dtype) - 0.5
         K = self._matrix(x, watch)
         with watch.stage("factorisation", len(x) ** 3 // 3, "FLOP") as done:
-            diagonal = ridge.factorise(K, regulariser, self.block, done)
-        self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
+            a = ridge.coefficients(K, labels, self.outputs, regulariser, self.block, done)
+        self.X, self.a = x, a
 
     def _matrix(self, x: Tensor, watch: Watch) -> Tensor:
         """K(x, x); what it is made from is given up with this function's end."""
@@ -91,9 +91,20 @@ class KernelRegression(Model):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Coordinates in which inner products are the NNGP kernel of x, exactly; they never move."""
-        nngp = DeepKernel(self.kernel.depth, self.kernel.sigma_w2, self.kernel.sigma_b2)
-        values, vectors = torch.linalg.eigh(nngp(x, x).double())
+        values, vectors = torch.linalg.eigh(self._nngp(x, x).double())
         return (vectors * values.clamp(min=0).sqrt()).to(x.dtype)
+
+    @property
+    def _nngp(self) -> DeepKernel:
+        return DeepKernel(self.kernel.depth, self.kernel.sigma_w2, self.kernel.sigma_b2)
+
+    def unit_features(self, x: Tensor) -> Tensor:
+        """The inputs themselves, of which the NNGP kernel is a function."""
+        return x
+
+    @torch.no_grad()
+    def feature_kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
+        return half_cosines(self._nngp, rows, columns)
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> Update:
         raise ConfigError("kernel regression has a closed form and is not trained; set trainer.epochs=0.")

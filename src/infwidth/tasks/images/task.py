@@ -150,8 +150,9 @@ class Images(Task):
         """Where it is asked for, the accuracy of regression with the kernel of the last hidden representation."""
         if self.config.feature_regulariser is None:
             return {}
-        K = model.feature_kernel(torch.cat([self.x["train"], self.x["test"]]))
-        outputs = ridge.classify(K, self.y["train"], self.outputs, self.config.feature_regulariser)
+        train, test = (model.unit_features(self.x[split]) for split in ("train", "test"))
+        regulariser = self.config.feature_regulariser
+        outputs = ridge.classify(model.feature_kernel, train, self.y["train"], test, self.outputs, regulariser)
         return {"feature_regression_accuracy": 100 * (outputs.argmax(1) == self.y["test"]).double().mean().item()}
 
     def held_out(self) -> Tensor:
