@@ -149,7 +149,7 @@ def classify(
     kernel(rows, columns): the tile (a, b) for rows (a, f) and columns (b, f) of either. Raises ConfigError as
     :func:`factorise` does.
     """
-    K = matrix(lambda i, j: kernel(train[i], train[j]), len(train), train)
+    K = matrix(lambda i, j: kernel(train[i], train[j]), len(train), train, TILE)
     weights = coefficients(K, labels, classes, regulariser)
     outputs = weights.new_zeros(len(test), classes)
     for j in tiles(len(train), TILE):
