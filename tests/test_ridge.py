@@ -61,6 +61,6 @@ def test_regression_on_a_kernel_is_dense_algebra_and_holds_no_more_than_a_tile_b
 
     found = ridge.classify(kernel, train, labels, test, 3, 1e-3)
     assert max(max(sizes) for sizes in asked) == 8
-    K, targets = kernel(train, train), torch.nn.functional.one_hot(labels, 3) - 0.5
+    K, targets = kernel(train, train), torch.nn.functional.one_hot(labels, 3).double() - 0.5
     expected = kernel(test, train) @ torch.linalg.solve(K + 1e-3 * torch.eye(37), targets)
     torch.testing.assert_close(found, expected)

@@ -140,7 +140,7 @@ class Model(nn.Module, ABC):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take over a state made by :meth:`state`, whole or not at all; CheckpointError if it is of another model."""
-        own = self.state_dict()
+        own = self.state()
         for name in sorted(own.keys() | state.keys()):
             if name not in own or name not in state or not _alike(own[name], state[name]):
                 raise CheckpointError(

@@ -48,15 +48,15 @@ def resume(directory: RunDirectory, model: Model, length: Length, say: Callable[
         try:
             found = checkpoints.load(path, directory.id)
             position = Position.of(found.info, length)
-            best, device = found.part(BEST), next(iter(model.state().values())).device
-            require_alike(found.part(MODEL), model.state())
+            state, best = found.tensors.part(MODEL), found.tensors.part(BEST)
+            require_alike(state, model.state())
             if best:
                 require_alike(best, model.snapshot())
             if not directory.has_metrics(found.info.get("metrics")):
                 torn_metrics.append(path)
                 continue
             half_loaded = True
-            model.load_state(found.part(MODEL))  # from the CPU: a large model has no room for a copy on its device
+            model.load_state(state)
         except CheckpointError as e:
             set_aside.append(checkpoints.set_aside(path))
             say(f"The checkpoint {path} is not used, and is now called {set_aside[-1].name}: {e}.")
@@ -64,7 +64,8 @@ def resume(directory: RunDirectory, model: Model, length: Length, say: Callable[
         if torn_metrics:
             say(f"{METRICS} is not as {torn_metrics[0]} remembers it; the run goes on from the checkpoint before.")
         directory.truncate_metrics(found.info["metrics"]["size"])
-        return Resumed(position, {name: t.clone().to(device) for name, t in best.items()})
+        device = next(iter(model.state().values())).device
+        return Resumed(position, {name: t.to(device, copy=True) for name, t in best.items()})
     if torn_metrics:
         raise CheckpointError(
             f"{directory.path / METRICS} is not as the run's checkpoints remember it; restore the file, or use "

@@ -15,7 +15,7 @@ its input the mean of one-hot context words, its outputs those of a few sampled 
 dense network on the columns of U and the rows of V that the minibatch touches (:meth:`LinearNet.linearized`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -109,11 +109,6 @@ class LinearNet(Model):
         """As in the contract; a U laid out for bags appears as its ``columns`` (d, m): saving copies nothing."""
         found = super().state()
         return {"columns": found.pop("U").mT, **found} if self._by_columns else found
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        if self._by_columns and "columns" in state:
-            state = {"U" if name == "columns" else name: t.mT if name == "columns" else t for name, t in state.items()}
-        super().load_state(state)
 
     @property
     def _by_columns(self) -> bool:

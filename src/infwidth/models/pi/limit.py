@@ -221,6 +221,8 @@ class PiLimit(Model):
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         if self.bounded:
+            for layer in self.layers:  # before the rows of the snapshot are laid out anew
+                layer.drop(layer.rows)
             super().restore(snapshot)
             return
         for name, p in self.named_parameters():
