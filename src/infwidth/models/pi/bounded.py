@@ -80,7 +80,7 @@ class Bounded(nn.Module):
         if not (A.isfinite().all() and Z.isfinite().all()):
             return  # training has diverged, and will be told so by its loss
         before = layer.forward(unit, s, keep=False)[0]
-        found = projected(Z, B, A * m[:, None])
+        found = projected(Z, B, A.mul_(m[:, None]))
         layer.absorb(self.initial[i], first, found.coefficients)
         scale = before.norm()
         change = ((layer.forward(unit, s, keep=False)[0] - before).norm() / scale).item() if scale > 0 else 0.0
