@@ -19,6 +19,7 @@ from infwidth.tasks.contract import Task
 from infwidth.training import resources, threads
 from infwidth.training.config import Length, checked
 from infwidth.training.memory import during
+from infwidth.training.peak import Peak
 from infwidth.training.provenance import earlier_fingerprints, earlier_threads
 from infwidth.training.resources import Resources
 from infwidth.training.run_directory import RunDirectory
@@ -31,7 +32,7 @@ OF_AN_END = {"id", "metrics", "provenance"}
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is specified, with its data at hand. directory: where it is kept."""
+    """A run that is specified, with its data at hand. directory: where it is kept; peak: the memory's, since then."""
 
     spec: Spec
     data: Prepared
@@ -39,6 +40,7 @@ class Job:
     length: Length
     resources: Resources
     directory: RunDirectory
+    peak: Peak
 
     @property
     def results(self) -> Path:
@@ -69,7 +71,8 @@ def specified(config: Mapping[str, Any]) -> Job:
     spec = specification.specified(config)
     device = resources.chosen_device(spec.trainer)
     with during(f"{spec.label}: the preparation of its data"):
-        job = on(spec, obtain(spec.run.data), device)
+        data = obtain(spec.run.data)
+        job = on(spec, data, device, Peak(device))
     earlier = earlier_threads(job.directory) if job.directory.resumable() else None
     count = threads.settled(spec.trainer.threads, earlier)
     if count < threads.ALL and not (spec.trainer.threads or earlier):
@@ -77,12 +80,15 @@ def specified(config: Mapping[str, Any]) -> Job:
     return job
 
 
-def on(spec: Spec, data: Prepared, device: torch.device) -> Job:
+def on(spec: Spec, data: Prepared, device: torch.device, peak: Peak) -> Job:
     run, task = spec.run, spec.build_task(data, device)
+    data.give_back()
     length = checked(run.trainer, task)
     shape = resources.asked_of_model(run.trainer, task, length)
+    keeps_best = run.trainer.selection != "last" and length.last > 0
+    found = Resources(spec.model, task, shape, device, spec.dtype, keeps_best)
     folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
-    return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
+    return Job(spec, data, task, length, found, RunDirectory(folder), peak)
 
 
 @contextmanager

@@ -158,6 +158,12 @@ def classify(
     return outputs
 
 
+def memory(n: int, dtype: torch.dtype) -> int:
+    """Bytes of a matrix (n, n) and of what it is factorised and solved with: a few tiles, or a row of them in float64."""
+    tiles = 6 * min(n, BLOCK) ** 2 * dtype.itemsize
+    return n * n * dtype.itemsize + max(tiles, TILE * n * torch.float64.itemsize)
+
+
 def tiles(n: int, block: int = BLOCK) -> Iterator[slice]:
     """Slices of n rows, block by block."""
     return (slice(a, b) for a, b in _edges(n, block))

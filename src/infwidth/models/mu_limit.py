@@ -8,7 +8,7 @@ import torch
 from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.cost import Footprint, Shape, Sizes, Work
 from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS
@@ -59,8 +59,12 @@ class MuLimitConfig(FamilyConfig):
         return None if sizes is None else start.work(m, sizes, dtype.itemsize) * shape.steps
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        return start.state(start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v), shape, dtype)
+
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
         m = start.mu_limit_dimension(shape.inputs, shape.outputs, self.sigma_v)
-        return m * (shape.inputs + shape.outputs + 1) * dtype.itemsize
+        turned = 0 if shape.bags else m * shape.inputs * dtype.itemsize
+        return start.footprint(m, shape, sizes, dtype, turned)
 
 
 FAMILY = Family("mu_limit", MuLimitConfig)

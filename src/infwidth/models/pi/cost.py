@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from infwidth.models.cost import Shape, Work
+from infwidth import ridge
+from infwidth.models.cost import PROJECTION, TRAINING, Footprint, Shape, Work
 from infwidth.models.pi import rows
 
 
@@ -35,18 +36,35 @@ class Growth:
         return self.rank + appended
 
     def state(self, shape: Shape) -> int:
-        """The first layer, and the rows in use at the end."""
-        return shape.inputs * self.rank * self.dtype.itemsize + self._in_use(shape)
+        """The first layer, and the rows in use when they are most."""
+        return self._first_layer(shape) + self._in_use(shape)
+
+    def _first_layer(self, shape: Shape) -> int:
+        return shape.inputs * self.rank * self.dtype.itemsize
 
     def _in_use(self, shape: Shape) -> int:
-        return sum(self.rows(shape) * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
+        return self.rows(shape) * sum((k + self.rank) * self.storage.itemsize + self._wide for k in self.outputs)
 
-    def memory(self, shape: Shape) -> int:
-        """The growing arrays, what is kept of a batch from its forward to its backward pass, and the projection's."""
-        length = self.rows(shape)
-        arrays = sum(rows.bytes_of(length, k, self.rank, self.storage) for k in self.outputs)
-        kept = 2 * self.depth * shape.batch * length * self.dtype.itemsize
-        return arrays + kept + shape.inputs * self.rank * self.dtype.itemsize + self._for_projections(shape)
+    @property
+    def _wide(self) -> int:
+        """Bytes of a multiplier."""
+        return max(self.dtype.itemsize, 4)
+
+    def footprint(self, shape: Shape) -> Footprint:
+        """Tiles once taken are kept: of a batch's rows two functions from the forward to the backward pass, and the tiles
+        that evaluations are computed in, one after the other."""
+        tiles = self._traced(shape, shape.batch)
+        if shape.evaluated_episodes:
+            tiles += self._traced(shape, shape.at_once)
+        else:
+            tiles += 3 * len(self.outputs) * shape.at_once * min(self.rows(shape), rows.BLOCK) * self.dtype.itemsize
+        phases = {TRAINING: self._first_layer(shape), PROJECTION: self._for_projections(shape)}
+        # Of rows that stay where they are a snapshot has the multipliers alone.
+        kept = self._in_use(shape) if self.landmarks else self.rows(shape) * self._wide * len(self.outputs)
+        return Footprint(self.state(shape) + tiles, self._first_layer(shape) + kept, phases, self.rank)
+
+    def _traced(self, shape: Shape, examples: int) -> int:
+        return 2 * len(self.outputs) * examples * self.rows(shape) * self.dtype.itemsize
 
     def _projections(self, shape: Shape) -> int:
         """How many there are of each layer."""
@@ -55,12 +73,12 @@ class Growth:
         return max(0, (shape.batch * shape.steps - self.landmarks) // self.projected)
 
     def _for_projections(self, shape: Shape) -> int:
-        """V of the landmarks, copies of the rows in question, and the best state so far, which a projection leaves."""
+        """V of the landmarks and what it is factorised with, and copies of the rows in question."""
         if not self._projections(shape):
             return 0
         p, size = self.landmarks, self.dtype.itemsize
-        copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 28 * k) for k in self.outputs]
-        return p * p * size + max(copies) + self._in_use(shape)
+        copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 24 * k) for k in self.outputs]
+        return ridge.memory(p, self.dtype) + max(copies)
 
     def work(self, shape: Shape) -> Work:
         # Operations for each example and row; the backward pass takes as many.
@@ -71,7 +89,7 @@ class Growth:
         dense = shape.inputs * self.rank * (4 * examples + 2 * shape.evaluated)
         flops = 2 * forward * pairs + forward * evaluated + dense
         expectations = self.depth * (pairs + evaluated)
-        product = (max(shape.batch, 1), self.rank, 8 * rows.BLOCK)
+        product = (max(shape.batch, 1), self.rank, min(8 * rows.BLOCK, math.ceil(mean)))
         if times := self._projections(shape):
             flops += times * sum(self._flops_of_projection(k) for k in self.outputs)
             p, o = self.landmarks, self.projected
