@@ -32,8 +32,8 @@ from infwidth.runs.compose import composed
 from infwidth.runs.spec import specified
 from infwidth.seeding import stream
 from infwidth.tasks.losses import cross_entropy_cotangent
-from infwidth.training import provenance
 from infwidth.training.clipping import clipped
+from infwidth.training.peak import Peak
 
 INPUTS, RANK, OUTPUTS, DEPTH = 3072, 400, 10, 2
 STORAGES = ("float32", "bfloat16")
@@ -72,16 +72,15 @@ def case(rows, batch, storage, rounds):
     """Medians of a step and of the unit in seconds, and the peak memory of the steps beside that of the arrays."""
     x, y = torch.randn(batch, INPUTS, generator=stream("x")), torch.arange(batch) % OUTPUTS
     step(limit_of(100, storage), x, y)  # what the libraries take for themselves is there before
-    before = provenance.peak_memory_bytes(torch.device("cpu"))
+    before = Peak(torch.device("cpu")).before
     net = limit_of(rows, storage)
     arrays = bytes_of(net)
-    device = torch.device("cpu")
     for _ in range(3):
         step(net, x, y)
-    provenance.reset_peak_memory(device)
+    steps = Peak(torch.device("cpu"))
     for _ in range(3):
         step(net, x, y)
-    peak = provenance.peak_memory_bytes(device)
+    peak = steps.bytes
     g = torch.randn(batch, RANK, generator=stream("g"))
     # All (M, r) arrays in turn, as a step meets them: one alone would stay in a cache that the three do not fit.
     arrays_of = [

@@ -47,3 +47,20 @@ def test_an_indefinite_matrix_is_named():
         match=r"regulariser 0.0001 is not positive definite in float64 .row \d+ of 37.; raise the regulariser",
     ):
         ridge.factorise(K - 2 * torch.eye(37), 1e-4, 8)
+
+
+def test_regression_on_a_kernel_is_dense_algebra_and_holds_no_more_than_a_tile_beside_the_matrix(monkeypatch):
+    monkeypatch.setattr(ridge, "TILE", 8)
+    g = torch.Generator().manual_seed(0)
+    train, test = (torch.randn(n, 6, generator=g, dtype=torch.float64) for n in (37, 21))
+    labels, asked = torch.randint(3, (37,), generator=g), []
+
+    def kernel(rows, columns):
+        asked.append((len(rows), len(columns)))
+        return (rows @ columns.mT).div_(6).exp_()
+
+    found = ridge.classify(kernel, train, labels, test, 3, 1e-3)
+    assert max(max(sizes) for sizes in asked) == 8
+    K, targets = kernel(train, train), torch.nn.functional.one_hot(labels, 3).double() - 0.5
+    expected = kernel(test, train) @ torch.linalg.solve(K + 1e-3 * torch.eye(37), targets)
+    torch.testing.assert_close(found, expected)

@@ -20,6 +20,7 @@ from infwidth.tasks.contract import Task
 from infwidth.training import resources, threads
 from infwidth.training.config import Length, checked
 from infwidth.training.memory import during
+from infwidth.training.peak import Peak
 from infwidth.training.provenance import earlier_fingerprints, earlier_threads
 from infwidth.training.resources import Resources
 from infwidth.training.run_directory import RunDirectory
@@ -32,7 +33,7 @@ OF_AN_END = {"id", "metrics", "provenance"}
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is specified, with its data at hand. directory: where it is kept."""
+    """A run that is specified, with its data at hand. directory: where it is kept; peak: the memory's, since then."""
 
     spec: Spec
     data: Prepared
@@ -40,6 +41,7 @@ class Job:
     length: Length
     resources: Resources
     directory: RunDirectory
+    peak: Peak
 
     @property
     def ranks(self) -> Ranks:
@@ -86,7 +88,7 @@ def specified(config: Mapping[str, Any], ranks: Ranks = ALONE) -> Job:
     spec = specification.specified(config)
     device = resources.chosen_device(spec.trainer, ranks)
     with during(f"{spec.label}: the preparation of its data"):
-        job = on(spec, _obtained(spec, ranks), device, ranks)
+        job = on(spec, _obtained(spec, ranks), device, Peak(device), ranks)
     resumes = ranks.first and job.directory.resumable()
     earlier = ranks.agreed(earlier_threads(job.directory, ranks.size) if resumes else None)
     count = threads.settled(spec.trainer.threads, earlier)
@@ -102,12 +104,15 @@ def _obtained(spec: Spec, ranks: Ranks) -> Prepared:
     return prepared or obtain(spec.run.data)
 
 
-def on(spec: Spec, data: Prepared, device: torch.device, ranks: Ranks = ALONE) -> Job:
+def on(spec: Spec, data: Prepared, device: torch.device, peak: Peak, ranks: Ranks = ALONE) -> Job:
     run, task = spec.run, spec.build_task(data, device)
+    data.give_back()
     length = checked(run.trainer, task)
     shape = resources.asked_of_model(run.trainer, task, length, ranks)
+    keeps_best = run.trainer.selection != "last" and length.last > 0
+    found = Resources(spec.model, task, shape, device, spec.dtype, keeps_best)
     folder = Path(run.paths.results) / "runs" / run.name / spec.identity(data.checksum)
-    return Job(spec, data, task, length, Resources(spec.model, shape, device, spec.dtype), RunDirectory(folder))
+    return Job(spec, data, task, length, found, RunDirectory(folder), peak)
 
 
 @contextmanager

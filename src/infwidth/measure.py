@@ -15,6 +15,7 @@ from infwidth.reporting.measurements import MEASUREMENTS
 from infwidth.runs.spec import run_id
 from infwidth.theory.experiment import Part, TheoryRecipe, parts
 from infwidth.training.memory import during
+from infwidth.training.peak import Peak
 from infwidth.training.provenance import Starts
 from infwidth.training.run_directory import RunDirectory
 
@@ -55,7 +56,7 @@ def _measured(part: Part, directory: RunDirectory, replay: dict[str, Any]) -> fl
     directory.clear()
     directory.create({"deciding": part.deciding})
     code = keep_code(MODULES, directory.path.parents[2])
-    starts = Starts(directory, torch.device("cpu"), code)
+    starts = Starts(directory, Peak(torch.device("cpu")), code)
     with during(f"{part.name}: the measurement"):
         found = part.measure()
     directory.write_files({MEASUREMENTS: lambda path: found.to_csv(path, index=False, lineterminator="\n")})

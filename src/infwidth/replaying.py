@@ -80,7 +80,7 @@ def _of_twin(job: Job) -> tuple[list[float], dict[str, float]]:
 def _on_the_cpu(job: Job) -> Job:
     """The same run on the CPU."""
     cpu = torch.device("cpu")
-    return job if job.resources.device == cpu else on(job.spec, job.data, cpu)
+    return job if job.resources.device == cpu else on(job.spec, job.data, cpu, job.peak)
 
 
 def _shortened(job: Job, folder: str) -> Mapping[str, Any]:

@@ -117,17 +117,51 @@ def solve(K: Tensor, diagonal: Tensor, ridge: float, Y: Tensor, refinements: int
     return X
 
 
-def classify(K: Tensor, labels: Tensor, classes: int, regulariser: float) -> Tensor:
-    """Outputs (m, classes) of the regression on one-hot targets minus 1/2.
+@torch.no_grad()
+def coefficients(
+    K: Tensor,
+    labels: Tensor,
+    classes: int,
+    regulariser: float,
+    block: int = BLOCK,
+    done: Callable[[int], None] = lambda n: None,
+) -> Tensor:
+    """The coefficients (n, classes), of K's type, of the regression on one-hot targets of labels (n,) minus 1/2.
 
-    K (n + m, n + m): of n training and m test inputs; labels (n,): of the training inputs. K is
-    overwritten. Raises ConfigError as :func:`factorise` does.
+    K (n, n) is overwritten. done, and ConfigError: as :func:`factorise` has them.
     """
-    n = len(labels)
     targets = torch.nn.functional.one_hot(labels, classes).to(K.dtype) - 0.5
-    test, inner = K[n:, :n].clone(), K[:n, :n]
-    diagonal = factorise(inner, regulariser)
-    return test @ solve(inner, diagonal, regulariser, targets).to(K.dtype)
+    diagonal = factorise(K, regulariser, block, done)
+    return solve(K, diagonal, regulariser, targets, block=block).to(K.dtype)
+
+
+@torch.no_grad()
+def classify(
+    kernel: Callable[[Tensor, Tensor], Tensor],
+    train: Tensor,
+    labels: Tensor,
+    test: Tensor,
+    classes: int,
+    regulariser: float,
+) -> Tensor:
+    """Outputs (m, classes) at test (m, f) of the regression on train (n, f) of classes labels (n,).
+
+    kernel(rows, columns): the tile (a, b) for rows (a, f) and columns (b, f) of either. Raises ConfigError as
+    :func:`factorise` does.
+    """
+    K = matrix(lambda i, j: kernel(train[i], train[j]), len(train), train, TILE)
+    weights = coefficients(K, labels, classes, regulariser)
+    outputs = weights.new_zeros(len(test), classes)
+    for j in tiles(len(train), TILE):
+        for i in tiles(len(test), TILE):
+            outputs[i].addmm_(kernel(test[i], train[j]), weights[j])
+    return outputs
+
+
+def memory(n: int, dtype: torch.dtype) -> int:
+    """Bytes of a matrix (n, n) and of what it is solved with: a few tiles, or a row of them in float64."""
+    tiles = 6 * min(n, BLOCK) ** 2 * dtype.itemsize
+    return n * n * dtype.itemsize + max(tiles, TILE * n * torch.float64.itemsize)
 
 
 def tiles(n: int, block: int = BLOCK) -> Iterator[slice]:

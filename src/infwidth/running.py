@@ -38,7 +38,7 @@ class Ready:
     """What a run begins with. wandb: W&B's mode, None for logger=none."""
 
     model: Model
-    predicted: Predicted | None
+    predicted: Predicted
     wandb: str | None
 
 
@@ -78,13 +78,12 @@ def _ended(job: Job) -> dict[str, Any] | None:
 def _made_ready(job: Job) -> Ready:
     """Refuse what does not fit or takes too long, and make the model."""
     spec = job.spec
-    job.resources.require_memory(job.task)
+    job.resources.require_memory()
     with during(f"{spec.label}: its preparation"):
-        predicted = job.resources.predicted(job.task)
+        predicted = job.resources.predicted()
         if spec.run.scale == "demo":
             _require_minutes(job, predicted)
-        if predicted is not None:
-            print(f"predicted: {predicted.sentence}", flush=True)
+        print(f"predicted: {predicted.sentence}", flush=True)
         if job.ranks.size > 1:
             print(_exchanged(job), flush=True)
         model = spec.build_model(job.resources.shape, job.resources.device)
@@ -99,9 +98,13 @@ def _exchanged(job: Job) -> str:
     return f"split over {shape.ranks.size} ranks by {by}: a step adds up {found.numbers} numbers in {found.calls} calls"
 
 
-def _require_minutes(job: Job, predicted: Predicted | None) -> None:
+def _in_minutes(predicted: Predicted) -> bool:
+    return predicted.train_seconds is None or predicted.train_seconds <= DEMO_SECONDS
+
+
+def _require_minutes(job: Job, predicted: Predicted) -> None:
     """ConfigError, with what would do, for a run that takes longer than scale=demo promises."""
-    if predicted is None or predicted.train_seconds <= DEMO_SECONDS:
+    if _in_minutes(predicted):
         return
     tasks = _tasks_in_minutes(job)
     use = f"use {' or '.join(tasks)} as it is set up for this model, or" if tasks else "use"
@@ -118,9 +121,7 @@ def _tasks_in_minutes(job: Job) -> list[str]:
         try:
             other = specification.specified(composed("train", [f"task={name}", *others]))
             if other.task.name == job.spec.task.name:
-                other_job = job_on(other, job.data, job.resources.device)
-                predicted = other_job.resources.predicted(other_job.task)
-                if predicted is None or predicted.train_seconds <= DEMO_SECONDS:
+                if _in_minutes(job_on(other, job.data, job.resources.device, job.peak).resources.predicted()):
                     found.append(f"task={name}")
         except InfwidthError:
             continue  # a task that does not go with the model, or with data of one's own
@@ -170,12 +171,12 @@ def _carried_out(job: Job, ready: Ready) -> dict[str, Any]:
     logger = _logger(job, ready.wandb)
     try:
         code = keep_code(spec.modules, job.results)
-        starts = Starts(directory, job.resources.device, code, job.ranks.size)
+        starts = Starts(directory, job.peak, code, job.ranks.size)
     except OutputError:
         logger.finish({}, failed=True)  # a run that W&B is left with swallows the next one in this process
         raise
-    grown, listeners = job.resources.grown, (starts, logger)
-    trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, grown, listeners)
+    state, listeners = job.resources.state_bytes, (starts, logger)
+    trainer = Trainer(spec.trainer, job.task, ready.model, length, directory, spec.label, state, listeners)
 
     def end(status: str, **error: str) -> dict[str, Any]:
         summary = plain(
@@ -241,7 +242,7 @@ def _about(job: Job, ready: Ready) -> dict[str, Any]:
         "row": spec.run.row,
         "seed": spec.run.seed,
         "scale": spec.run.scale,
-        "predicted": ready.predicted.summary() if ready.predicted else {},
+        "predicted": ready.predicted.summary(),
         "parametrization": spec.abc.name,
         "data": {"name": manifest["name"], "label": manifest["label"], "checksum": job.data.checksum},
     }
@@ -268,9 +269,11 @@ def _logger(job: Job, mode: str | None) -> NoLogger | WandbLogger:
 
 
 def _sentence(job: Job, summary: Mapping[str, Any]) -> str:
-    predicted, label = summary["predicted"].get("train_seconds", 0), job.spec.label
-    training = f" (training predicted: {predicted:.0f} s)" if predicted > 10 else ""
-    where = f"in {summary['provenance']['wall_seconds']:.0f} s{training}, {job.directory.path}"
+    predicted, made, label = summary["predicted"], summary["provenance"], job.spec.label
+    seconds = predicted.get("train_seconds", 0)
+    training = f" (training predicted: {seconds:.0f} s)" if seconds > 10 else ""
+    memory = f"peak memory {made['run_memory_bytes'] / 1e9:.2f} GB (predicted {predicted['memory_bytes'] / 1e9:.2f})"
+    where = f"in {made['wall_seconds']:.0f} s{training}, {memory}, {job.directory.path}"
     if summary["status"] == "diverged":
         return f"{label}: diverged at step {summary['steps']} (its curve is kept), {where}"
     tested = {k.removeprefix("test/"): v for k, v in summary["metrics"].items() if k.startswith("test/")}

@@ -60,7 +60,7 @@ def test_a_device_without_float64_is_refused(monkeypatch):
 def test_a_model_that_the_cpu_cannot_hold_is_refused(model, gpus, of, monkeypatch):
     config = of(model, "cifar10")
     size = specified(config).resources
-    needed = max(size.grown, size.model.memory(replace(size.shape, steps=0), size.dtype))
+    needed = size.state_bytes
     free = prediction.free_memory
     monkeypatch.setattr(prediction, "free_memory", lambda device: needed if device.type == "cpu" else free(device))
     with pytest.raises(ConfigError, match=f"model={model} is made on the CPU, and copied there for its checkpoints"):

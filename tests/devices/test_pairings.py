@@ -10,6 +10,7 @@ from infwidth.models.contract import Model
 from infwidth.running import run
 from infwidth.runs.spec import Spec
 from infwidth.training import checkpoints
+from infwidth.training.peak import Peak
 from infwidth.training.trainer import Trainer
 from tests.devices.pairings import MODELS, TASKS, specs, with_keys
 from tests.devices.runs import IN_THE_SECOND_EPOCH, SECOND, stopped_after
@@ -48,7 +49,7 @@ def assert_alike(on_gpu: dict, on_cpu: dict) -> None:
 
 def on_the_gpu(spec: Spec):
     """The run's job."""
-    return on(spec, obtain(spec.run.data), SECOND)
+    return on(spec, obtain(spec.run.data), SECOND, Peak(SECOND))
 
 
 def assert_a_model_is_moved_loaded_and_goes_back(spec: Spec, gpus) -> None:

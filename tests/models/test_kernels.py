@@ -9,7 +9,7 @@ import torch
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models import mlp
 from infwidth.models.family import config_of
-from infwidth.models.kernel import DeepKernel, GeneralKernel, Kernel, KernelMachine
+from infwidth.models.kernel import DeepKernel, GeneralKernel, Kernel, KernelMachine, KernelRegression
 from infwidth.parametrization import named
 from infwidth.tasks.losses import cross_entropy_cotangent
 from infwidth.theory.exponents import predicted
@@ -202,3 +202,26 @@ def test_second_order_is_refused():
     machine = KernelMachine(Kernel("relu", True, 1.0, 0.5, 0.3), D, K)
     with pytest.raises(ConfigError, match="not defined for kernel limits"):
         machine.adapted(torch.zeros(1, 2, D), lambda f: f, 0.1, 1, second_order=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KernelMachine(Kernel("relu", True, 0.9, 0.7, 0.3), D, K, torch.float64),
+        KernelMachine(DeepKernel(2, 1.3, 0.2, True), D, K, torch.float64),
+        KernelRegression(DeepKernel(2, 1.3, 0.2, True), (1e-3,), None, D, K, torch.float64),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_the_kernel_of_features_is_that_of_their_coordinates(model):
+    """The coordinates of all inputs at once are what the kernel of any two blocks of inputs agrees with."""
+    x, y = inputs(7), inputs(4, 1)
+    h = model.features(torch.cat([x, y]))
+    h = h / h.norm(dim=1, keepdim=True)
+    tile = model.feature_kernel(model.unit_features(x), model.unit_features(y))
+    torch.testing.assert_close(tile, h[:7] @ h[7:].mT / 2)
+
+
+def test_the_kernel_of_features_of_a_zero_input_is_zero():
+    model = KernelMachine(DeepKernel(2), D, K, torch.float64)
+    assert not model.feature_kernel(torch.zeros(1, D, dtype=torch.float64), inputs(3)).any()

@@ -18,7 +18,7 @@ def test_round_trip(tmp_path):
     checkpoints.save(tmp_path / "c", TENSORS | {"half": torch.ones(3, dtype=torch.bfloat16)}, info, "run1")
     found = checkpoints.load(tmp_path / "c", "run1")
     assert found.info == {"epoch": 3, "loss": None} and found.tensors["half"].dtype == torch.bfloat16
-    assert all(torch.equal(found.part("model.")[k.removeprefix("model.")], v) for k, v in TENSORS.items())
+    assert all(torch.equal(found.tensors.part("model.")[k.removeprefix("model.")], v) for k, v in TENSORS.items())
 
 
 SAID = {

@@ -14,7 +14,7 @@ from infwidth.tasks.images.task import Images
 from infwidth.tasks.maml.task import MAML
 from infwidth.training import checkpoints, prediction
 from infwidth.training.memory import during
-from infwidth.training.resources import Predicted, Resources
+from infwidth.training.resources import Predicted, PredictedPeak, Resources
 from tests.training.helpers import metrics_of, only_folder, small
 
 TOO_MUCH = 10**15
@@ -129,7 +129,7 @@ def test_a_model_of_which_not_one_step_fits_is_to_be_smaller(tmp_path):
 
 
 def test_room_for_what_a_model_grows_to_is_asked_for_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(Resources, "grown", 10**15)
+    monkeypatch.setattr(Resources, "state_bytes", 10**15)
     with pytest.raises(CheckpointError, match=r"a checkpoint of 2000000000.0 MB would fill more than half"):
         train.run(small(tmp_path))
 
@@ -154,11 +154,12 @@ def test_what_a_state_grows_to_is_known_at_the_start(tmp_path, monkeypatch, over
 
 
 def test_a_demo_that_would_take_hours_is_refused_and_the_pairing_named_that_does_not(tmp_path, monkeypatch):
-    def predicted(self, task):
+    def predicted(self):
         minutes = 3000 if self.shape.steps > 5000 else 2
-        return Predicted(1, 60.0 * minutes, "")
+        return Predicted(1, PredictedPeak(1, ""), 60.0 * minutes, "")
 
     monkeypatch.setattr(Resources, "predicted", predicted)
+    monkeypatch.setattr(prediction, "free_memory", lambda device: None)  # as long as it may be
     config = small(tmp_path, "model=pi_limit", "task.steps_per_epoch=10000", "data.test_classes=12")
     said = "would take about 3000 min at scale=demo.*at most 20; use .*task=maml_pi as it is set up"
     with pytest.raises(ConfigError, match=said):
@@ -167,7 +168,7 @@ def test_a_demo_that_would_take_hours_is_refused_and_the_pairing_named_that_does
 
 
 def test_other_scales_may_take_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(Resources, "predicted", lambda self, task: Predicted(1, 1e6, "long"))
+    monkeypatch.setattr(Resources, "predicted", lambda self: Predicted(1, PredictedPeak(1, ""), 1e6, "long"))
     with pytest.raises(ConfigError, match="at most 20; use a smaller trainer.epochs or model, or scale=cpu"):
         train.run(small(tmp_path))
     assert train.run({**small(tmp_path), "scale": "cpu"})["status"] == "finished"

@@ -10,6 +10,7 @@ from infwidth import measure, train
 from infwidth.errors import OutputError
 from infwidth.theory.experiment import Part
 from infwidth.training import provenance, run_directory
+from infwidth.training.peak import Peak
 from infwidth.training.provenance import Starts
 from infwidth.training.run_directory import RunDirectory
 from tests.training.helpers import folder_of, killed_after, only_folder, small
@@ -129,5 +130,5 @@ def test_measurements_have_the_same_provenance_and_the_same_sentences(tmp_path, 
 
 def test_starts_of_a_folder_add_up(tmp_path):
     for _ in range(3):
-        starts = Starts(RunDirectory(tmp_path), torch.device("cpu"))
+        starts = Starts(RunDirectory(tmp_path), Peak(torch.device("cpu")))
     assert len(starts.summary()["starts"]) == 3 and "commits" not in starts.summary()

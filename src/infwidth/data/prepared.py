@@ -6,6 +6,7 @@ Nothing that lies in a prepared folder can execute: arrays are read as bare .npy
 import errno
 import hashlib
 import json
+import mmap
 import os
 import re
 import tokenize
@@ -58,6 +59,12 @@ class Prepared:
     def checksum(self) -> str:
         """sha256 of the arrays' contents: equal for equal data, wherever it came from."""
         return self.manifest["checksum"]
+
+    def give_back(self) -> None:
+        """Give back the memory of what has been read of the files; what is asked for again is read again."""
+        for array in self.arrays.values():
+            if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def content_checksum(arrays: Mapping[str, np.ndarray]) -> str:
@@ -144,7 +151,9 @@ def _read(folder: Path, kind: Kind) -> Prepared:
         if found != manifest["checksum"]:
             raise Mismatch(f"its arrays have the checksum {found:.12}, its manifest says {manifest['checksum']:.12}")
         _VERIFIED.add(identity)
-    return Prepared(arrays, manifest)
+    found = Prepared(arrays, manifest)
+    found.give_back()
+    return found
 
 
 def _check_manifest(manifest: Any) -> None:

@@ -6,6 +6,8 @@
     Model.linearized(bags, asked)          likewise for bags of indices, of the outputs that are asked for
     Model.apply_update(update, rate, decay)  one step of SGD, in place
     Model.features(x)                      the last hidden representation
+    Model.unit_features(x)                 what the kernel of these representations is a function of, example by example
+    Model.feature_kernel(rows, columns)    that kernel, tile by tile
     Model.fit(x, labels, watch)            of a model with a closed form, in place of training
     Model.end_of_epoch(held_out)           what a model does to itself after an epoch, before it is evaluated
     Model.state() / load_state()           what a checkpoint holds
@@ -34,6 +36,9 @@ from infwidth.models.bags import Asked, Bags
 from infwidth.models.updates import Update
 from infwidth.models.watch import NOBODY, Watch
 from infwidth.ranks import ALONE, Ranks
+
+FEATURES_AT_ONCE = 1000
+"""Inputs whose features are computed together, where those of many are wanted."""
 
 Cotangent = Callable[[Tensor], Tensor]
 """Outputs (episodes, examples, k) to the derivative of each episode's loss by them, same shape, differentiable."""
@@ -121,11 +126,18 @@ class Model(nn.Module, ABC):
         return self.features(x)
 
     @torch.no_grad()
-    def feature_kernel(self, x: Tensor) -> Tensor:
-        """Half the cosines (n, n) of the last hidden representations of inputs (n, d); the diagonal is 1/2."""
-        h = self.features(x)
-        h = h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny)
-        return (h @ h.mT).div_(2)
+    def unit_features(self, x: Tensor) -> Tensor:
+        """What :meth:`feature_kernel` takes of inputs (n, d): the features (n, f), each divided by its norm."""
+        parts = []
+        for some in x.split(FEATURES_AT_ONCE):
+            h = self.features(some)
+            parts.append(h / h.norm(dim=1, keepdim=True).clamp(min=torch.finfo(h.dtype).tiny))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def feature_kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Half the cosines (n, m) of the last hidden representations with :meth:`unit_features` (n, f) and (m, f)."""
+        return (rows @ columns.mT).div_(2)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that determine the function, for a checkpoint (references, not copies)."""

@@ -1,6 +1,7 @@
 """What a run asks of its model, and what it takes: sizes, memory, work."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -13,8 +14,9 @@ class Shape:
 
     The dimensions of inputs and outputs, and whether inputs are bags of indices; how many examples there are to train
     on, how many of them a step takes, how many steps there are, how many examples are evaluated in all, and how many
-    steps an epoch has. ranks: the processes that have a share of the model each, where it splits; what it takes is then
-    what this one's share takes.
+    steps an epoch has. at_once: how many examples are evaluated together; episodes, evaluated_episodes: to how many
+    episodes hidden layers adapt together, in a step and in an evaluation. ranks: the processes that have a share of the
+    model each, where it splits; what it takes is then what this one's share takes.
     """
 
     inputs: int
@@ -26,6 +28,29 @@ class Shape:
     evaluated: int = 0
     per_epoch: int = 0
     ranks: Ranks = ALONE
+    at_once: int = 0
+    episodes: int = 0
+    evaluated_episodes: int = 0
+
+
+START, TRAINING, PROJECTION, FIT = "its start", "training", "the projection of rows", "the fit"
+EVALUATION, CONCLUSION = "the evaluation", "the conclusion"
+"""What a run does one after the other, in words."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a model takes of the memory, in bytes, before any of it is allocated.
+
+    held: what it keeps from one step to the next when it is largest, its state included; snapshot: a copy of the best
+    state so far; phases: what it takes besides while this or that is done; features: how many numbers a hidden
+    representation has, 0 where it is known by its kernel alone.
+    """
+
+    held: int
+    snapshot: int
+    phases: Mapping[str, int] = field(default_factory=dict)
+    features: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,22 @@ class Work:
 
     def __mul__(self, times: int) -> "Work":
         return Work(self.flops * times, self.bytes * times, self.steps * times, self.expectations * times, self.product)
+
+
+def footprint_of_network(
+    weights: int, state: int, width: int, depth: int, shape: Shape, dtype: torch.dtype
+) -> Footprint:
+    """A multilayer perceptron of so many weights, and a state of so many bytes, trained with a gradient for each.
+
+    An episode that hidden layers adapt to has weights and gradients of its own, and the weights that become of these.
+    """
+    episode = 3 * weights
+    kept = shape.inputs + (depth + 4) * width  # activations, and what the backward pass makes of them
+    numbers = {
+        TRAINING: weights + shape.batch * kept + shape.episodes * episode,
+        EVALUATION: shape.at_once * 4 * width + shape.evaluated_episodes * episode,
+    }
+    return Footprint(state, state, {phase: n * dtype.itemsize for phase, n in numbers.items()}, width)
 
 
 def of_dense_network(weights: int, shape: Shape, dtype: torch.dtype) -> Work | None:

@@ -15,7 +15,7 @@ from infwidth import models
 from infwidth.config import load
 from infwidth.described import described
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.cost import TRAINING, Footprint, Shape, Sizes, Work
 from infwidth.parametrization import ABC
 from infwidth.ranks import Exchange
 
@@ -61,11 +61,13 @@ class FamilyConfig(Protocol):
         """A model on the CPU."""
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        """Bytes of what the model comes to hold in a run, before any of it is allocated."""
+        """Bytes of the model's state when it is largest, before any of it is allocated."""
 
-    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
-        """Bytes of the model's state at the end of a run; 0 where that is as large as at its start."""
-        return 0
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        """What a run takes of the memory; sizes: of a typical batch of bags. By default a step has a gradient as large
+        as the state."""
+        state = self.memory(shape, dtype)
+        return Footprint(state, state, {TRAINING: state})
 
     def splits(self, shape: Shape) -> Literal["rows", "coordinates"] | None:
         """What of a model for this shape can be dealt out to several processes; None if one has to have all of it."""
@@ -109,13 +111,13 @@ def config_of(model: Mapping[str, Any]) -> FamilyConfig:
     return load(find(model.get("name")).config, model, "model")
 
 
-def largest_fitting(config: FamilyConfig, shape: Shape, available: int, dtype: torch.dtype) -> tuple[str, int]:
-    """Which part of the shape to lower, and the most of it with which the model fits into ``available`` bytes."""
-    name = config.grows_with()
+def largest_fitting(name: str, shape: Shape, available: int, needed: Callable[[Shape], int]) -> int:
+    """The most of a part of the shape, 'inputs' (and outputs), 'examples' or 'steps', with which no more than
+    ``available`` bytes are ``needed``."""
     low, high = 0, 1 << 40
     while low < high:
         middle = (low + high + 1) // 2
         parts = {"inputs": middle, "outputs": middle} if name == "inputs" else {name: middle}
-        fits = config.memory(replace(shape, **parts), dtype) <= available
+        fits = needed(replace(shape, **parts)) <= available
         low, high = (middle, high) if fits else (low, middle - 1)
-    return name, low
+    return low

@@ -9,7 +9,7 @@ from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models import linear, mlp
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work, of_dense_network
+from infwidth.models.cost import Footprint, Shape, Sizes, Work, footprint_of_network, of_dense_network
 from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS as LINEAR_ADAPTS
@@ -119,7 +119,25 @@ class FiniteConfig(FamilyConfig):
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         # Of the whole, also where it is split: every rank draws it whole before it keeps its share.
+        if self.linear:
+            return start.state(self._dimension(shape), shape, dtype)
         return (self._weights(shape) + self.width * self.depth) * dtype.itemsize
+
+    def _dimension(self, shape: Shape) -> int:
+        """How many coordinates the linear network is trained in."""
+        span = shape.inputs + shape.outputs * (self.sigma_v > 0)
+        return min(self.width, span) if self.change_of_basis else self.width
+
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        if not self.linear:
+            return footprint_of_network(
+                self._weights(shape), self.memory(shape, dtype), self.width, self.depth, shape, dtype
+            )
+        m = self._dimension(shape)
+        made = self.width * shape.inputs * dtype.itemsize  # the first layer, once more, as it was drawn
+        if m < self.width:  # with what spans it, and the basis of that, three times in float64
+            made = self.width * (shape.inputs + shape.outputs) * (2 * dtype.itemsize + 3 * 8)
+        return start.footprint(m, shape, sizes, dtype, made)
 
 
 FAMILY = Family("finite", FiniteConfig)

@@ -8,7 +8,7 @@ import torch
 from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.cost import Footprint, Shape, Sizes, Work
 from infwidth.models.family import Family, FamilyConfig, Offers
 from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS
@@ -69,7 +69,12 @@ class MuLimitConfig(FamilyConfig):
         return None if sizes is None else start.work(self._coordinates(shape), sizes, dtype.itemsize) * shape.steps
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        return self._coordinates(shape) * (shape.inputs + shape.outputs + 1) * dtype.itemsize
+        return start.state(self._coordinates(shape), shape, dtype)
+
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        m = self._coordinates(shape)
+        turned = 0 if shape.bags else m * shape.inputs * dtype.itemsize
+        return start.footprint(m, shape, sizes, dtype, turned)
 
 
 FAMILY = Family("mu_limit", MuLimitConfig)

@@ -7,7 +7,7 @@ import torch
 
 from infwidth.config import key
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.cost import Footprint, Shape, Sizes, Work
 from infwidth.models.family import Family, Offers
 from infwidth.models.pi.config import PiConfig
 from infwidth.models.pi.cost import Growth, exchanged
@@ -65,11 +65,11 @@ class PiLimitConfig(PiConfig):
             landmarks = min(known, default=None)
         return Growth(self.rank, tuple(trained), self.depth, storage, dtype, landmarks, self.older_rows)
 
-    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
+    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         return self._growth(shape, dtype).state(shape)
 
-    def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        return self._growth(shape, dtype).memory(shape)
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        return self._growth(shape, dtype).footprint(shape)
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         return self._growth(shape, dtype).work(shape)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work, of_dense_network
+from infwidth.models.cost import Footprint, Shape, Sizes, Work, footprint_of_network, of_dense_network
 from infwidth.models.family import Family, Offers
 from infwidth.models.mlp.adapted import ADAPTS
 from infwidth.models.pi.config import PiConfig
@@ -49,13 +49,20 @@ class PiNetConfig(PiConfig):
     def grows_with(self) -> str:
         return "inputs"
 
+    def _weights(self, shape: Shape) -> int:
+        return self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
+
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
-        weights = self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
-        return of_dense_network(weights, shape, dtype)
+        return of_dense_network(self._weights(shape), shape, dtype)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
-        weights = shape.inputs + shape.outputs + self.depth * (self.width + self.rank)
-        return self.width * weights * dtype.itemsize
+        spans = self.depth * self.width * self.rank if self.rank < self.width else 0
+        return (self._weights(shape) + self.depth * self.width + spans) * dtype.itemsize
+
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        return footprint_of_network(
+            self._weights(shape), self.memory(shape, dtype), self.width, self.depth, shape, dtype
+        )
 
 
 FAMILY = Family("pi_net", PiNetConfig, chooses=False)

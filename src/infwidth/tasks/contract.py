@@ -6,6 +6,11 @@
     Task.selects                    whether 'validation' is apart from 'test', so that a state may be selected on it
     Task.examples                   how many there are to train on; likewise
     Task.batch, evaluated           how many of them a step takes, and an evaluation; 0 where that is not counted
+    Task.at_once                    how many examples are evaluated together; likewise
+    Task.episodes, evaluated_episodes   to how many episodes hidden layers adapt together, in a step and an evaluation
+    Task.resident                   bytes of the data that are kept where training runs
+    Task.takes(model, shape)        bytes that it takes besides the model, by what is being done
+    Task.spared_by(phase)           the key that does without what is being done then, if there is one
     Task.check(learning_rate)       ConfigError for a rate that its batches do not bear
     Task.batches(epoch)             the epoch's batches in order; the same for the same seed, whatever ran before
     Task.step(model, batch)         (Update, metrics): the loss and how it is differentiated live here
@@ -37,7 +42,7 @@ the same names, and so has every evaluation of a run.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,7 +53,7 @@ from torch import Tensor
 from infwidth.errors import ConfigError
 from infwidth.models.bags import Bags
 from infwidth.models.contract import Model
-from infwidth.models.cost import Sizes
+from infwidth.models.cost import Footprint, Shape, Sizes
 from infwidth.models.updates import Update
 
 
@@ -95,6 +100,11 @@ def better(metrics: Mapping[str, float], best: Mapping[str, float]) -> bool:
     return metrics[name] > best[name] if name == "accuracy" else metrics[name] < best[name]
 
 
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """What tensors take of the memory."""
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
 class Task(ABC):
     inputs: int
     outputs: int
@@ -106,6 +116,10 @@ class Task(ABC):
     examples: int = 0
     batch: int = 0
     evaluated: int = 0
+    at_once: int = 0
+    episodes: int = 0
+    evaluated_episodes: int = 0
+    resident: int = 0
     held_out: Callable[[], Tensor] | None = None
 
     def training_set(self) -> tuple[Tensor, Tensor]:
@@ -145,6 +159,15 @@ class Task(ABC):
     def typical(self) -> Sizes | None:
         """The sizes of a typical batch of bags."""
         return None
+
+    def takes(self, model: Footprint, shape: Shape) -> Mapping[str, int]:
+        """Bytes besides the data and what the model takes in a run of this shape, by the phases of
+        :mod:`infwidth.models.cost`."""
+        return {}
+
+    def spared_by(self, phase: str) -> str:
+        """The key, with its value, that leaves a phase out; empty if there is none."""
+        return ""
 
     def remedy(self, largest: int) -> str:
         """The beginning of a sentence that says how to get down to ``largest`` inputs; empty if there is no way."""

@@ -11,8 +11,10 @@ from infwidth.tasks.maml.task import MAML
 
 def build(config: MAMLConfig, data: Prepared, seed: int, device: torch.device, dtype: torch.dtype) -> MAML:
     """The pools are copied out of the read-only memory map, to the device that they are gathered on."""
-    splits = ("train", "validation", "test")
-    pools = {split: Pool(torch.tensor(data.arrays[split], device=device), split) for split in splits}
+    pools = {}
+    for split in ("train", "validation", "test"):
+        pools[split] = Pool(torch.tensor(data.arrays[split], device=device), split)
+        data.give_back()
     return MAML(config, pools, tuple(data.manifest["test_class_names"]), seed, dtype)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,16 +31,43 @@ FORMAT = 2
 """To be raised when what a file holds changes."""
 
 
+class Stored(Mapping[str, Tensor]):
+    """Tensors of a file, on the CPU, each read from the disk when it is asked for: what nobody keeps takes no memory.
+
+    prefix: of their names in the file, which they have not here.
+    """
+
+    def __init__(self, path: Path, names: Iterable[str], prefix: str = ""):
+        self.path, self.prefix = path, prefix
+        self.names = dict.fromkeys(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.names:
+            raise KeyError(name)
+        # A file that stayed open would keep in memory whatever has been read of it.
+        with safe_open(self.path, framework="pt") as f:
+            return f.get_tensor(self.prefix + name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def part(self, prefix: str) -> "Stored":
+        """Those whose names begin with ``prefix``, without it."""
+        return Stored(self.path, (self.prefix + name for name in self.names), self.prefix + prefix)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """tensors: on the CPU, read from the disk as they are used; info: what was saved with them."""
+    """tensors: read from the disk as they are used; info: what was saved with them."""
 
-    tensors: Mapping[str, Tensor]
+    tensors: Stored
     info: dict[str, Any]
-
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with ``prefix``, without it."""
-        return {name.removeprefix(prefix): t for name, t in self.tensors.items() if name.startswith(prefix)}
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: str) -> str:
@@ -96,7 +123,7 @@ def load(path: Path, run: str | None = None) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as f:
             metadata = f.metadata() or {}
-            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            tensors = Stored(path, f.keys())
     except (OSError, SafetensorError) as e:
         raise CheckpointError(f"{path} is torn or is no checkpoint ({e})") from e
     about = metadata.get("infwidth")

@@ -9,7 +9,6 @@ import functools
 import json
 import os
 import platform
-import resource
 import subprocess
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ import torch
 
 from infwidth.config import load
 from infwidth.errors import ConfigError
+from infwidth.training.peak import Peak
 from infwidth.training.run_directory import RunDirectory
 
 DECIDES_NUMBERS = False
@@ -85,7 +85,7 @@ def now() -> str:
 @dataclass(frozen=True)
 class Start:
     """One start of a run: when, with which code, on what and in how many processes it began; up to which step, how long
-    and with how much memory, of the first process, it ran."""
+    and with how much memory, of the first process and that of the program by itself included, it ran."""
 
     started: str
     commit: str
@@ -98,32 +98,36 @@ class Start:
     step: int = 0
     wall_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    program_memory_bytes: int = 0
+
+    @property
+    def run_memory_bytes(self) -> int:
+        """What the run itself has taken."""
+        return max(self.peak_memory_bytes - self.program_memory_bytes, 0)
 
     @classmethod
-    def now(cls, device: torch.device, fingerprint: str, ranks: int = 1) -> "Start":
+    def now(cls, peak: Peak, fingerprint: str, ranks: int = 1) -> "Start":
         threads, system = torch.get_num_threads(), platform.platform()
-        each = hardware(device) if ranks == 1 else f"{ranks} ranks, each {hardware(device)}"
-        return cls(now(), commit(), each, threads, system, dict(versions()), fingerprint, ranks)
+        each = hardware(peak.device) if ranks == 1 else f"{ranks} ranks, each {hardware(peak.device)}"
+        about = (now(), commit(), each, threads, system, dict(versions()), fingerprint, ranks)
+        return cls(*about, program_memory_bytes=peak.before)
 
 
 class Starts:
     """The starts of a run, this one the last; kept in the run's folder, which exists.
 
-    fingerprint: of the code; ranks: how many processes carry it out.
+    peak: the memory's, of this start; fingerprint: of the code; ranks: how many processes carry it out.
     """
 
-    def __init__(self, directory: RunDirectory, device: torch.device, fingerprint: str = "", ranks: int = 1):
-        self.directory, self.device, self.began = directory, device, time.monotonic()
-        reset_peak_memory(device)
-        self.earlier, self.last = _earlier(directory), Start.now(device, fingerprint, ranks)
+    def __init__(self, directory: RunDirectory, peak: Peak, fingerprint: str = "", ranks: int = 1):
+        self.directory, self.peak, self.began = directory, peak, time.monotonic()
+        self.earlier, self.last = _earlier(directory), Start.now(peak, fingerprint, ranks)
         self._write()
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Note how far this start has come. row: what is logged of the run, with the step that it is at."""
         seconds = round(time.monotonic() - self.began, 2)
-        self.last = replace(
-            self.last, step=row["step"], wall_seconds=seconds, peak_memory_bytes=peak_memory_bytes(self.device)
-        )
+        self.last = replace(self.last, step=row["step"], wall_seconds=seconds, peak_memory_bytes=self.peak.bytes)
         self._write()
 
     def _write(self) -> None:
@@ -137,7 +141,8 @@ class Starts:
         """What a run that ends at a step keeps of where it came from.
 
         commit and versions are those of the first start, commits are all if there are several, hardware is all that it
-        ran on; wall_seconds is the sum over all starts, peak_memory_bytes their largest.
+        ran on; wall_seconds is the sum over all starts, peak_memory_bytes their largest, and so is run_memory_bytes,
+        what is above the memory of the program.
         """
         self.log({"step": step})
         commits = list(dict.fromkeys(start.commit for start in self.all))
@@ -148,6 +153,7 @@ class Starts:
             "versions": self.all[0].versions,
             "wall_seconds": round(sum(start.wall_seconds for start in self.all), 2),
             "peak_memory_bytes": max(start.peak_memory_bytes for start in self.all),
+            "run_memory_bytes": max(start.run_memory_bytes for start in self.all),
             "ended": now(),
             "starts": [asdict(start) for start in self.all],
         }
@@ -174,27 +180,3 @@ def earlier_threads(directory: RunDirectory, ranks: int = 1) -> int | None:
     """The CPU threads of a run's last start; None where there was none, or in another number of processes."""
     starts = _earlier(directory)
     return starts[-1].threads if starts and starts[-1].ranks == ranks else None
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Start counting the peak anew, so that several runs in one process each get their own.
-
-    On Linux; elsewhere it stays the process's.
-    """
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory since the last reset: what PyTorch took on a GPU, what is resident of this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

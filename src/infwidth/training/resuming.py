@@ -62,7 +62,7 @@ def resume(directory: RunDirectory, model: Model, length: Length, say: Callable[
             continue
         if ranks.first:
             search.go_on_from(found)
-        return Resumed(position, {name: best[name].clone().to(device) for name in best})
+        return Resumed(position, {name: best[name].to(device, copy=True) for name in best})
     if ranks.first:
         search.begin()
     return None
@@ -109,7 +109,7 @@ class _Search:
         try:
             found = checkpoints.load(path, self.directory.id)
             position = Position.of(found.info, self.length)
-            state, best = found.part(MODEL), found.part(BEST)
+            state, best = found.tensors.part(MODEL), found.tensors.part(BEST)
             require_alike(state, self.state)
             if best:
                 require_alike(best, self.best())

@@ -146,8 +146,8 @@ def test_sampling_a_trained_limit(file):
     np.testing.assert_allclose(net.features(x), z["fin_embedding"], **TOLERANCE)
     labels, regulariser = torch.tensor(z["y_train"]).long(), h["kernel_reg"]
     for model, name in ((limit, "inf"), (net, "fin")):
-        K = model.feature_kernel(x)
-        np.testing.assert_allclose(K, z[f"{name}_feature_kernel"], **TOLERANCE)
-        np.testing.assert_allclose(
-            ridge.classify(K, labels, h["dout"], regulariser), z[f"{name}_kernel_regression_out"], rtol=1e-7, atol=1e-9
-        )
+        unit = model.unit_features(x)
+        np.testing.assert_allclose(model.feature_kernel(unit, unit), z[f"{name}_feature_kernel"], **TOLERANCE)
+        train, test = unit.split([len(labels), len(x) - len(labels)])
+        out = ridge.classify(model.feature_kernel, train, labels, test, h["dout"], regulariser)
+        np.testing.assert_allclose(out, z[f"{name}_kernel_regression_out"], rtol=1e-7, atol=1e-9)

@@ -1,6 +1,7 @@
 """Projections of rows onto landmarks, against the dense formulas in float64."""
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -105,6 +106,21 @@ def test_the_ridge_is_raised_until_there_is_a_factor_and_that_is_recorded():
     g = torch.randn(50, R, generator=generator(4))
     exact = values(g, c, B)
     assert (values(g, found.coefficients.float(), twice) - exact).norm() < 1e-2 * exact.norm()
+
+
+def test_a_kernel_matrix_that_has_no_factor_is_given_up_before_another_is_built(monkeypatch):
+    c, B = rows(N, 1, torch.float32)
+    built, matrix = [], landmarks.ridge.matrix
+
+    def watched(*arguments):
+        assert not any(earlier() is not None for earlier in built)
+        K = matrix(*arguments)
+        built.append(weakref.ref(K))
+        return K
+
+    monkeypatch.setattr(landmarks.ridge, "matrix", watched)
+    projected(torch.cat([B, B]), B, c, share=1e-12)
+    assert len(built) > 1
 
 
 def test_a_layer_absorbs_a_part_of_its_rows():

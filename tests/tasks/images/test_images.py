@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.tasks.images.task import Images, ImagesConfig
 
@@ -30,7 +31,8 @@ def task(**more):
         "std": STD,
         "probe_images": 2,
     }
-    return Images(ImagesConfig(**{**keys, **more}), arrays(), tuple("abcde"), 0, torch.device("cpu"), torch.float64)
+    data = Prepared({name: t.numpy() for name, t in arrays().items()}, {"class_names": list("abcde")})
+    return Images(ImagesConfig(**{**keys, **more}), data, 0, torch.device("cpu"), torch.float64)
 
 
 def identities(x):

@@ -5,15 +5,16 @@ from typing import Any, Literal
 
 import torch
 
+from infwidth import ridge
 from infwidth.config import key
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
-from infwidth.models.cost import Shape, Sizes, Work
+from infwidth.models.cost import EVALUATION, FIT, TRAINING, Footprint, Shape, Sizes, Work
 from infwidth.models.family import FamilyConfig, Offers
 from infwidth.models.kernel.bag_machine import BagKernelMachine
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.kernel.general import GeneralKernel
-from infwidth.models.kernel.machine import KernelMachine
+from infwidth.models.kernel.machine import TILE, KernelMachine
 from infwidth.models.kernel.one_layer import Activation, Kernel
 from infwidth.models.kernel.regression import KernelRegression
 from infwidth.parametrization import ABC, named, require_limit
@@ -137,12 +138,26 @@ class KernelConfig(FamilyConfig):
         n, pairs = shape.examples, shape.examples * (shape.examples / 2 + shape.evaluated)
         return Work(2 * shape.inputs * pairs + n**3 / 3, 0, 0, self.depth * pairs, (2048, 2048, 2048))
 
-    def grown(self, shape: Shape, dtype: torch.dtype) -> int:
-        """An input and its coefficients for every example, except of bags, which are few and known."""
-        examples = shape.examples if self.solve == "regression" else shape.batch * shape.steps
-        return 0 if shape.bags else examples * (shape.inputs + shape.outputs) * dtype.itemsize
-
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
+        """An input and its coefficients for every example; of bags, which are few and known, the coefficients alone."""
+        if shape.bags:
+            return (shape.inputs + 1) * shape.outputs * dtype.itemsize
+        examples = shape.examples if self.solve == "regression" else shape.batch * shape.steps
+        return examples * (shape.inputs + shape.outputs) * dtype.itemsize
+
+    def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
+        state, size = self.memory(shape, dtype), dtype.itemsize
+        if shape.bags:
+            step = 4 * int(sizes.words * sizes.asked) * size if sizes else 0
+            return Footprint(state, state, {TRAINING: step, EVALUATION: 3 * shape.inputs * shape.at_once * size})
+        evaluation = 4 * shape.inputs * shape.at_once * size
         if self.solve == "regression":
-            return shape.examples * (shape.examples + 2 * shape.inputs + 4 * shape.outputs) * dtype.itemsize
-        return (shape.inputs + 1) * shape.outputs * dtype.itemsize if shape.bags else 0
+            # The examples are the task's own; scaled copies of them are there until the matrix is.
+            n, copy = shape.examples, shape.examples * shape.inputs * size
+            fit = max(2 * copy, copy + n * n * size, ridge.memory(n, dtype))
+            return Footprint(n * shape.outputs * size, state, {FIT: fit, EVALUATION: evaluation})
+        # Room for rows doubles when it is used up, and is then there twice for a moment.
+        rows = shape.batch << max(shape.steps - 1, 0).bit_length() if shape.steps else 0
+        held = rows * (shape.inputs + shape.outputs) * size
+        tiles = 6 * min(TILE, max(shape.at_once, shape.batch) * min(rows, TILE)) * size
+        return Footprint(held, state, {TRAINING: tiles, EVALUATION: evaluation + tiles})

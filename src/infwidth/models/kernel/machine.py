@@ -7,6 +7,7 @@ from torch import Tensor
 
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Adapted, Cotangent, Model
+from infwidth.models.kernel.cosines import half_cosines
 from infwidth.models.kernel.one_layer import Kernel
 from infwidth.models.updates import Update
 
@@ -70,6 +71,14 @@ class KernelMachine(Model):
         gram = replace(self.kernel, tangent=False)(x, x).double()
         values, vectors = torch.linalg.eigh(gram)
         return (vectors * values.clamp(min=0).sqrt()).to(x.dtype)
+
+    def unit_features(self, x: Tensor) -> Tensor:
+        """The inputs themselves, of which the hidden layer's kernel is a function."""
+        return x
+
+    @torch.no_grad()
+    def feature_kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
+        return half_cosines(replace(self.kernel, tangent=False), rows, columns)
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> KernelUpdate:
         return KernelUpdate(self.kernel, x.flatten(0, -2), cotangent.flatten(0, -2))

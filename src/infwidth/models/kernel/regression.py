@@ -12,6 +12,7 @@ from torch import Tensor
 from infwidth import ridge
 from infwidth.errors import CheckpointError, ConfigError
 from infwidth.models.contract import Model
+from infwidth.models.kernel.cosines import half_cosines
 from infwidth.models.kernel.deep import DeepKernel
 from infwidth.models.kernel.general import GeneralKernel
 from infwidth.models.updates import Update
@@ -65,10 +66,10 @@ class KernelRegression(Model):
 
     @torch.no_grad()
     def _fit(self, x: Tensor, labels: Tensor, regulariser: float, watch: Watch) -> None:
-        targets = self._targets(labels, x.dtype)
         K = self._matrix(x, watch)
         with watch.stage("factorisation", len(x) ** 3 // 3, "FLOP") as done:
             diagonal = ridge.factorise(K, regulariser, self.block, done)
+        targets = self._targets(labels, x.dtype)
         self.X, self.a = x, ridge.solve(K, diagonal, regulariser, targets, block=self.block).to(x.dtype)
 
     def _targets(self, labels: Tensor, dtype: torch.dtype) -> Tensor:
@@ -100,9 +101,20 @@ class KernelRegression(Model):
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Coordinates in which inner products are the NNGP kernel of x, exactly; they never move."""
-        nngp = replace(self.kernel, tangent=False)
-        values, vectors = torch.linalg.eigh(nngp(x, x).double())
+        values, vectors = torch.linalg.eigh(self._nngp(x, x).double())
         return (vectors * values.clamp(min=0).sqrt()).to(x.dtype)
+
+    @property
+    def _nngp(self) -> DeepKernel | GeneralKernel:
+        return replace(self.kernel, tangent=False)
+
+    def unit_features(self, x: Tensor) -> Tensor:
+        """The inputs themselves, of which the NNGP kernel is a function."""
+        return x
+
+    @torch.no_grad()
+    def feature_kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
+        return half_cosines(self._nngp, rows, columns)
 
     def gradient(self, x: Tensor, cotangent: Tensor) -> Update:
         raise ConfigError("kernel regression has a closed form and is not trained; set trainer.epochs=0.")

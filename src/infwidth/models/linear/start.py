@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from infwidth.errors import ConfigError
-from infwidth.models.cost import Sizes, Work
+from infwidth.models.cost import EVALUATION, START, TRAINING, Footprint, Shape, Sizes, Work
 from infwidth.models.linear.net import LinearNet
 from infwidth.parametrization import ABC
 from infwidth.ranks import ALONE, Exchange, Ranks
@@ -66,6 +66,29 @@ def work(m: int, sizes: Sizes, itemsize: int) -> Work:
     flops = 2 * m * sizes.bags * 3 * sizes.shared
     moved = m * itemsize * (2 * sizes.members + 6 * (sizes.words + sizes.asked) + 10 * sizes.bags)
     return Work(flops, moved)
+
+
+def state(m: int, shape: Shape, dtype: torch.dtype) -> int:
+    """Bytes of U, V and b in m coordinates."""
+    return m * (shape.inputs + shape.outputs + 1) * dtype.itemsize
+
+
+def footprint(m: int, shape: Shape, sizes: Sizes | None, dtype: torch.dtype, made: int) -> Footprint:
+    """A network in m coordinates, while which is made so many bytes are taken besides.
+
+    A step on bags takes the columns and rows that they touch, their gradients and what becomes of them, and the hidden
+    activations of all bags; on dense inputs a gradient of everything. A word's vector is taken with its unit vector.
+    """
+    held, activations = state(m, shape, dtype), 5 * m
+    if sizes is not None:
+        training = m * (3 * sizes.words + 3 * sizes.asked + 5 * sizes.bags)
+    else:
+        episode = 3 * m * shape.outputs
+        training = held / dtype.itemsize + shape.batch * (shape.inputs + activations) + shape.episodes * episode
+    evaluation = 3 * m * shape.at_once if shape.bags else shape.at_once * (shape.inputs + activations)
+    evaluation += 3 * m * shape.outputs * shape.evaluated_episodes
+    phases = {START: made, TRAINING: int(training) * dtype.itemsize, EVALUATION: evaluation * dtype.itemsize}
+    return Footprint(held, held, phases, m)
 
 
 def _laid_out(columns: Tensor, bags: bool) -> Tensor:

@@ -81,7 +81,7 @@ class Bounded(nn.Module):
             return  # training has diverged, and will be told so by its loss
         before = layer.forward(unit, s, keep=False)[0]
         ranks = layer.ranks  # the first of them solves for all
-        found = projected(Z, B, A * m[:, None]) if ranks.first else None
+        found = projected(Z, B, A.mul_(m[:, None])) if ranks.first else None
         P = found.coefficients.contiguous() if found else A.new_empty(landmarks, layer.outputs, dtype=torch.float64)
         layer.absorb(self.initial[i], first, ranks.spread(P))
         scale = before.norm()

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from infwidth.models.cost import Shape, Work
+from infwidth import ridge
+from infwidth.models.cost import PROJECTION, TRAINING, Footprint, Shape, Work
 from infwidth.models.pi import rows
 from infwidth.ranks import Exchange
 
@@ -42,18 +43,38 @@ class Growth:
         return self.rank + appended
 
     def state(self, shape: Shape) -> int:
-        """The first layer, and the rows in use at the end."""
-        return shape.inputs * self.rank * self.dtype.itemsize + self._in_use(self.rows(shape))
+        """The first layer, and the rows in use when they are most."""
+        return self._first_layer(shape) + self._in_use(self.rows(shape))
+
+    def _first_layer(self, shape: Shape) -> int:
+        return shape.inputs * self.rank * self.dtype.itemsize
 
     def _in_use(self, rows: int) -> int:
-        return sum(rows * ((k + self.rank) * self.storage.itemsize + 4) for k in self.outputs)
+        return rows * sum((k + self.rank) * self.storage.itemsize + self._wide for k in self.outputs)
 
-    def memory(self, shape: Shape) -> int:
-        """The growing arrays, what is kept of a batch from its forward to its backward pass, and the projection's."""
-        length = shape.ranks.share(self.rows(shape))
-        arrays = sum(rows.bytes_of(length, k, self.rank, self.storage) for k in self.outputs)
-        kept = 2 * self.depth * shape.batch * length * self.dtype.itemsize
-        return arrays + kept + shape.inputs * self.rank * self.dtype.itemsize + self._for_projections(shape)
+    @property
+    def _wide(self) -> int:
+        """Bytes of a multiplier."""
+        return max(self.dtype.itemsize, 4)
+
+    def footprint(self, shape: Shape) -> Footprint:
+        """Tiles once taken are kept: of a batch's rows two functions from the forward to the backward pass, and those
+        that evaluations are computed in, one after the other."""
+        own = shape.ranks.share(self.rows(shape))
+        tiles = self._traced(own, shape.batch)
+        if shape.evaluated_episodes:
+            tiles += self._traced(own, shape.at_once)
+        else:
+            tiles += 3 * len(self.outputs) * shape.at_once * min(own, rows.BLOCK) * self.dtype.itemsize
+        phases = {TRAINING: self._first_layer(shape), PROJECTION: self._for_projections(shape)}
+        # Of rows that stay where they are a snapshot has the multipliers alone.
+        kept = self._in_use(own) if self.landmarks else own * self._wide * len(self.outputs)
+        return Footprint(
+            self._first_layer(shape) + self._in_use(own) + tiles, self._first_layer(shape) + kept, phases, self.rank
+        )
+
+    def _traced(self, rows: int, examples: int) -> int:
+        return 2 * len(self.outputs) * examples * rows * self.dtype.itemsize
 
     def _projections(self, shape: Shape) -> int:
         """How many there are of each layer."""
@@ -62,12 +83,12 @@ class Growth:
         return max(0, (shape.batch * shape.steps - self.landmarks) // self.projected)
 
     def _for_projections(self, shape: Shape) -> int:
-        """V of the landmarks, copies of the rows in question, and the best state so far, which a projection leaves."""
+        """V of the landmarks and what it is factorised with, and copies of the rows in question."""
         if not self._projections(shape):
             return 0
         p, size = self.landmarks, self.dtype.itemsize
-        copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 28 * k) for k in self.outputs]
-        return p * p * size + max(copies) + self._in_use(shape.ranks.share(self.rows(shape)))
+        copies = [self.projected * (k + self.rank) * size + p * (self.rank * size + 24 * k) for k in self.outputs]
+        return ridge.memory(p, self.dtype) + max(copies)
 
     def work(self, shape: Shape) -> Work:
         # Operations for each example and row; the backward pass takes as many.
@@ -78,7 +99,7 @@ class Growth:
         dense = shape.inputs * self.rank * (4 * examples + 2 * shape.evaluated)
         flops = 2 * forward * pairs + forward * evaluated + dense
         expectations = self.depth * (pairs + evaluated)
-        product = (max(shape.batch, 1), self.rank, 8 * rows.BLOCK)
+        product = (max(shape.batch, 1), self.rank, min(8 * rows.BLOCK, math.ceil(mean)))
         if times := self._projections(shape):
             flops += times * sum(self._flops_of_projection(k) for k in self.outputs)
             p, o = self.landmarks, self.projected

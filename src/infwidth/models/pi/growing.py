@@ -166,8 +166,9 @@ class GrowingLayer(nn.Module):
     def absorb(self, start: int, stop: int, coefficients: Tensor) -> None:
         """Drop the rows from ``start`` to ``stop``; those after them, with m = 1, have their ``coefficients`` added."""
         stay, (A, B, m) = self.part(0, start), self.part(stop, self.rows)
-        total = A.double() * m.double()[:, None] + coefficients
-        self.rows, self.blocks = 0, [self._room(self.device)]
+        self.rows, self.blocks = 0, []  # these are copies
+        total = A.double().mul_(m.double()[:, None]).add_(coefficients)
+        self.blocks = [self._room(coefficients.device)]
         self.append(*stay)
         self.append(total, B, torch.ones_like(m))
 

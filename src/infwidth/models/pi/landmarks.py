@@ -90,12 +90,22 @@ def _triangle(n: int) -> Iterator[tuple[slice, slice]]:
 def coefficients(Z: Tensor, values: Tensor, share: float) -> tuple[Tensor, float]:
     """(V(Z Zᵀ) + eps I)^{-1} values (p, k) float64 for values at Z, and eps / V(1): share, or more for a factor."""
     K = ridge.matrix(lambda i, j: kernel(Z[i], Z[j]), len(Z), Z)
-    try:
-        diagonal = ridge.factorise(K, share / 2)
-    except ConfigError:
+    diagonal = _factorised(K, share / 2)
+    if diagonal is None:
         del K  # before it is built again
         return coefficients(Z, values, RAISED * share)
     return ridge.solve(K, diagonal, share / 2, values, refinements=0), share
+
+
+def _factorised(K: Tensor, eps: float) -> Tensor | None:
+    """As :func:`infwidth.ridge.factorise`; None, and K of no use any more, where there is no factor.
+
+    A function of its own, since an exception that is being handled keeps K alive.
+    """
+    try:
+        return ridge.factorise(K, eps)
+    except ConfigError:
+        return None
 
 
 @torch.no_grad()

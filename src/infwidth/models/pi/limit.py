@@ -121,10 +121,9 @@ class PiLimit(Model):
         return self._values(x, self.depth)
 
     @torch.no_grad()
-    def feature_kernel(self, x: Tensor) -> Tensor:
-        """V of the cosines of g^L (n, n): the limit of a sampled network's, half the cosines of relu(h^L)."""
-        unit, _ = unit_rows(self.features(x))
-        return relu_v(unit @ unit.mT)
+    def feature_kernel(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """V of the cosines of g^L (n, m): the limit of a sampled network's, half the cosines of relu(h^L)."""
+        return relu_v(rows @ columns.mT)
 
     @torch.no_grad()
     def linearized(self, x: Tensor):
@@ -257,6 +256,8 @@ class PiLimit(Model):
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
         if self.bounded:
+            for layer in self.layers:  # before the rows of the snapshot are laid out anew
+                layer.drop(layer.rows)
             super().restore(snapshot)
             return
         for name, p in self.named_parameters():

@@ -3,7 +3,6 @@
 A block is also the tile in which everything of length M is computed, and reading a block is reading the arrays.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -73,9 +72,3 @@ def blocks_in(state: Mapping[str, Tensor], prefix: str) -> int:
     while names(prefix, count)[0] in state:
         count += 1
     return count
-
-
-def bytes_of(rows: int, outputs: int, rank: int, storage: torch.dtype) -> int:
-    """Memory of a growing layer of so many rows, the unused end of its last block included."""
-    blocks = math.ceil(rows / BLOCK)
-    return blocks * BLOCK * ((outputs + rank) * storage.itemsize + 4)

@@ -4,20 +4,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from infwidth import ridge
 from infwidth.config import key
+from infwidth.data.prepared import Prepared
 from infwidth.errors import ConfigError
 from infwidth.models.contract import Model
+from infwidth.models.cost import CONCLUSION, EVALUATION, Footprint, Shape
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
-from infwidth.tasks.contract import Evaluation, Probe, Task
+from infwidth.tasks.contract import Evaluation, Probe, Task, bytes_of
 from infwidth.tasks.description import Asks, TaskConfig
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent, mean_accuracy
 
 EVALUATED_AT_ONCE = 1000
+
+READ_AT_ONCE = 1000
+"""Images that are read, and made numbers of, together."""
 
 HELD_OUT = 1000
 """Images on which a model may look at what it does to itself."""
@@ -61,29 +67,34 @@ class Images(Task):
     def __init__(
         self,
         config: ImagesConfig,
-        arrays: Mapping[str, Tensor],
-        class_names: tuple[str, ...],
+        data: Prepared,
         seed: int,
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.config, self.class_names, self.seed, self.dtype = config, class_names, seed, dtype
+        self.config, self.class_names, self.seed = config, tuple(data.manifest["class_names"]), seed
+        self.device, self.dtype = device, dtype
+        arrays = data.arrays
         wanted = self._wanted(len(arrays["train_y"]))
         self._require_channels(arrays["train_x"].shape[1])
         order = torch.randperm(len(arrays["train_y"]), generator=stream("split"))
-        training, held_out = order[:wanted], order[len(order) - config.validation_images :]
         parts = {
-            "train": (arrays["train_x"][training], arrays["train_y"][training]),
-            "validation": (arrays["train_x"][held_out], arrays["train_y"][held_out]),
-            "test": (arrays["test_x"], arrays["test_y"]),
+            "train": ("train", order[:wanted]),
+            "validation": ("train", order[len(order) - config.validation_images :]),
+            "test": ("test", torch.arange(len(arrays["test_y"]))),
         }
-        self.x = {split: self._normalised(x.to(device)) for split, (x, _) in parts.items()}
-        self.y = {split: y.to(device).long() for split, (_, y) in parts.items()}
-        self.inputs, self.outputs = self.x["train"].shape[1], len(class_names)
+        self.x, self.y = {}, {}
+        for split, (source, index) in parts.items():
+            self.x[split] = self._normalised(arrays[f"{source}_x"], index)
+            self.y[split] = torch.from_numpy(arrays[f"{source}_y"][index.numpy()]).to(device).long()
+            data.give_back()
+        self.inputs, self.outputs = self.x["train"].shape[1], len(self.class_names)
         self.steps_per_epoch = -(-wanted // config.batch)
         self.selects = config.validation_images > 0
         self.examples, self.batch = wanted, min(wanted, config.batch)
         self.evaluated = len(self.y["validation"] if self.selects else self.y["test"])
+        self.at_once = min(EVALUATED_AT_ONCE, max(len(self.y[split]) for split in ("validation", "test")))
+        self.resident = bytes_of([*self.x.values(), *self.y.values()])
 
     def _wanted(self, total: int) -> int:
         """How many of all training images are trained on. ConfigError if there are not so many."""
@@ -105,14 +116,17 @@ class Images(Task):
                 "give one for each channel."
             )
 
-    def _normalised(self, x: Tensor) -> Tensor:
-        """uint8 (n, d) with channels first to (x / 255 - mean) / std by channel."""
-        channels = len(self.config.mean)
-        x = x.to(self.dtype).div_(255).reshape(len(x), channels, x.shape[1] // channels)
+    def _normalised(self, pixels: np.ndarray, index: Tensor) -> Tensor:
+        """Some of all uint8 images (n, d), channels first: (x / 255 - mean) / std by channel, a few at a time."""
+        numbers, channels = pixels.shape[1], len(self.config.mean)
         mean, std = (
-            torch.tensor(v, dtype=self.dtype, device=x.device)[:, None] for v in (self.config.mean, self.config.std)
+            torch.tensor(v, dtype=self.dtype, device=self.device)[:, None] for v in (self.config.mean, self.config.std)
         )
-        return x.sub_(mean).div_(std).flatten(1)
+        found = torch.empty(len(index), channels, numbers // channels, dtype=self.dtype, device=self.device)
+        for some, x in zip(index.split(READ_AT_ONCE), found.split(READ_AT_ONCE), strict=True):
+            read = torch.from_numpy(pixels[some.numpy()]).to(self.device, self.dtype)
+            x.copy_(read.div_(255).view(x.shape).sub_(mean).div_(std))
+        return found.flatten(1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         x, y = self.x["train"], self.y["train"]
@@ -150,9 +164,23 @@ class Images(Task):
         """Where it is asked for, the accuracy of regression with the kernel of the last hidden representation."""
         if self.config.feature_regulariser is None:
             return {}
-        K = model.feature_kernel(torch.cat([self.x["train"], self.x["test"]]))
-        outputs = ridge.classify(K, self.y["train"], self.outputs, self.config.feature_regulariser)
+        train, test = (model.unit_features(self.x[split]) for split in ("train", "test"))
+        regulariser = self.config.feature_regulariser
+        outputs = ridge.classify(model.feature_kernel, train, self.y["train"], test, self.outputs, regulariser)
         return {"feature_regression_accuracy": 100 * (outputs.argmax(1) == self.y["test"]).double().mean().item()}
+
+    def takes(self, model: Footprint, shape: Shape) -> Mapping[str, int]:
+        """The regression on features: these, in parts and whole, then beside one matrix of the training images."""
+        if self.config.feature_regulariser is None:
+            return {}
+        test = len(self.y["test"])
+        features = model.features * (shape.examples + test) * self.dtype.itemsize
+        joined = model.features * max(shape.examples, test) * self.dtype.itemsize
+        passes = model.phases.get(EVALUATION, 0)
+        return {CONCLUSION: features + max(joined + passes, ridge.memory(shape.examples, self.dtype))}
+
+    def spared_by(self, phase: str) -> str:
+        return "task.feature_regulariser=null" if phase == CONCLUSION else ""
 
     def held_out(self) -> Tensor:
         """The first validation images, or, without any, test images: nothing is chosen by what is measured on them."""

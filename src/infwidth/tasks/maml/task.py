@@ -8,9 +8,11 @@ from torch import Tensor
 
 from infwidth.errors import ConfigError, DataError
 from infwidth.models.contract import Adapted, Model
+from infwidth.models.cost import EVALUATION, TRAINING, Footprint
+from infwidth.models.cost import Shape as Asked
 from infwidth.models.updates import Update
 from infwidth.seeding import derived_seed, stream
-from infwidth.tasks.contract import Evaluation, Probe, Task
+from infwidth.tasks.contract import Evaluation, Probe, Task, bytes_of
 from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotangent, mean_accuracy
 from infwidth.tasks.maml.config import MAMLConfig
 from infwidth.tasks.maml.episodes import Episodes, Pool, Shape, vectorised
@@ -24,6 +26,9 @@ FEATURES_AT_ONCE = 500
 HELD_OUT = 1000
 """Images on which a model may look at what it does to itself."""
 
+
+DRAWING = 5 * 8
+"""Bytes for each image of an episode that is drawn: its index, and what that comes from."""
 
 DRAWN_TOGETHER = 10_000_000
 """Episodes of an epoch or an evaluation, whose indices are drawn at once, at most: some gigabytes."""
@@ -57,10 +62,43 @@ class MAML(Task):
         self.steps_per_epoch = config.steps_per_epoch
         self.examples, self.evaluated = pools["train"].images, pools["validation"].images
         self.batch = config.meta_batch * config.ways * self._examples_of_a_class()
+        self.resident = bytes_of(pool.pixels for pool in pools.values())
+        self._set_what_is_evaluated_together()
 
     def _examples_of_a_class(self) -> int:
         """Examples of each class that the meta-gradient is taken at: at second order the support, too."""
         return self.config.queries + (self.config.shots if self.config.adaptation.order == "second" else 0)
+
+    def _set_what_is_evaluated_together(self) -> None:
+        if self._keeps_features:
+            self.at_once = FEATURES_AT_ONCE
+            return
+        config = self.config
+        self.at_once = EVALUATED_AT_ONCE * config.ways * max(config.shots, config.queries)
+        if config.adaptation.adapting == "readout":
+            self.at_once = EVALUATED_AT_ONCE * config.ways * (config.shots + config.queries)
+        else:
+            self.episodes, self.evaluated_episodes = config.meta_batch, EVALUATED_AT_ONCE
+
+    @property
+    def _keeps_features(self) -> bool:
+        """Whether an evaluation takes the features of every image once, of a model that lets it."""
+        return self.config.adaptation.adapting == "readout" and self.config.episodes == "vectorised"
+
+    def takes(self, model: Footprint, shape: Asked) -> Mapping[str, int]:
+        """The indices of the episodes that are drawn together; batches of images; features, in parts and whole."""
+        config, item = self.config, self.dtype.itemsize
+        images = config.ways * (config.shots + config.queries)
+        trained = config.steps_per_epoch * config.meta_batch
+        evaluated = max(config.evaluation_episodes, config.test_episodes or 0)
+        batches = [episodes * images * self.inputs * item for episodes in (config.meta_batch, EVALUATED_AT_ONCE)]
+        found = {TRAINING: DRAWING * trained * images + 2 * batches[0], EVALUATION: DRAWING * evaluated * images}
+        if self._keeps_features:
+            most = max(self.pools[split].images for split in ("validation", "test"))
+            found[EVALUATION] += (2 * most + 3 * EVALUATED_AT_ONCE * images) * model.features * item
+        else:
+            found[EVALUATION] += 2 * batches[1]
+        return found
 
     def _require_few_episodes(self) -> None:
         config = self.config
@@ -151,8 +189,8 @@ class MAML(Task):
 
     def _features_of(self, model: Model, split: str) -> Pool | None:
         """The pool with readout features for images, each computed once, where outputs depend on them alone."""
-        config, pool = self.config, self.pools[split]
-        if config.adaptation.adapting != "readout" or config.episodes != "vectorised":
+        pool = self.pools[split]
+        if not self._keeps_features:
             return None
         parts = []
         for index in torch.arange(pool.images, device=pool.pixels.device).split(FEATURES_AT_ONCE):

@@ -58,6 +58,14 @@ def _orthonormal(basis: Tensor, ranks: Ranks) -> Tensor:
     return Q if ranks.size == 1 else ranks.spread(Q.contiguous())[ranks.own()]
 
 
+def memory(vocabulary: int, m: int, rank: int | None, size: int) -> int:
+    """Bytes of :func:`projected` for vectors of m numbers of so many bytes, and of a copy that is written."""
+    if rank is None or m <= rank:
+        return 2 * vocabulary * m * torch.float32.itemsize
+    oversampled = min(m, rank + 10)
+    return (2 * BLOCK * m + 4 * m * oversampled + 3 * vocabulary * oversampled) * size
+
+
 def write_text(path: Path, words: Sequence[str], vectors: np.ndarray) -> None:
     """word2vec's text format: a line 'number dimension', then a word and its numbers in each line."""
     with open(path, "w") as f:

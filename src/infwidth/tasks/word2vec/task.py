@@ -1,7 +1,7 @@
 """Word2Vec as a task: minibatches of a text in its order, and what its word vectors are worth (TP4 section 9)."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from torch import Tensor
 from infwidth.errors import ConfigError, DataError
 from infwidth.models.bags import Bags
 from infwidth.models.contract import Model
-from infwidth.models.cost import Sizes
+from infwidth.models.cost import CONCLUSION, EVALUATION, TRAINING, Footprint, Shape, Sizes
 from infwidth.models.updates import Update
 from infwidth.seeding import stream
-from infwidth.tasks.contract import Evaluation, Evidence, Probe, Task
+from infwidth.tasks.contract import Evaluation, Evidence, Probe, Task, bytes_of
 from infwidth.tasks.word2vec import cbow, embeddings
-from infwidth.tasks.word2vec.analogies import accuracies, answers, nearest
+from infwidth.tasks.word2vec.analogies import COLUMNS, accuracies, answers, nearest
 from infwidth.tasks.word2vec.config import Word2VecConfig
 from infwidth.tasks.word2vec.corpus import Corpus, side_names
 from infwidth.tasks.word2vec.minibatches import assembled
@@ -31,6 +31,10 @@ STEPS_TOGETHER, WORDS_TOGETHER = 64, 1 << 17
 
 LOSS_SHARE = 8
 """The training loss is reported of an eighth of the positions: it is looked at, and decides nothing."""
+
+PREPARED, KEPT = 2000, 2 * (8 + 1)
+"""Bytes for each position of minibatches that are prepared together, measured, and of those that are kept of an epoch,
+twice while they are joined."""
 
 NEIGHBOURS = 8
 """Neighbours that are listed of a word."""
@@ -67,6 +71,9 @@ class Word2Vec(Task):
         self.sampler = Negatives(corpus.counts, config.power)
         self.shown_section = corpus.shown_section(config.probe_section)
         self.covered = (corpus.questions >= 0).all(1)
+        self.at_once = COLUMNS
+        tensors = (corpus.tokens, corpus.counts, corpus.questions, corpus.sections, self.keep, self.sampler.cumulative)
+        self.resident = bytes_of(tensors)
         if len(corpus.questions) and not self.covered.any():
             raise DataError(
                 "no analogy question has all its words in the vocabulary; lower data.min_count or take more of the "
@@ -203,6 +210,22 @@ class Word2Vec(Task):
         rank, generator = self.config.embedding_rank, stream("embedding")
         found = embeddings.projected(_vectors(model), self.inputs, rank, generator, self.device, ranks=model.ranks)
         return found.numpy()
+
+    def takes(self, model: Footprint, shape: Shape) -> Mapping[str, int]:
+        """Minibatches that are prepared together; in training the words that are kept of an epoch; in an evaluation the
+        vectors and the scores of the words that are asked for; in the end the vectors that are written."""
+        config, size = self.config, self.dtype.itemsize
+        share = self.positions / config.words_per_step
+        together = max(config.words_per_step, min(WORDS_TOGETHER, STEPS_TOGETHER * config.words_per_step))
+        prepared = int(PREPARED * share * min(together, len(self.corpus.tokens)))
+        asked = len(torch.unique(self.corpus.questions[self.covered][:, :3]))
+        found = {
+            TRAINING: prepared + int(KEPT * share * len(self.corpus.tokens)),
+            EVALUATION: prepared + asked * (2 * model.features + COLUMNS) * size,
+        }
+        if self.files:
+            found[CONCLUSION] = embeddings.memory(self.inputs, model.features, config.embedding_rank, size)
+        return found
 
     def remedy(self, largest: int) -> str:
         counts = self.corpus.counts
