@@ -33,6 +33,9 @@ aten = torch.ops.aten
 
 CPU = torch.device("cpu")
 
+FIRST = 64
+"""What stands for ``cuda:0`` is ``meta:64``, for ``cuda:1`` the next; ``meta`` without a number is what it is."""
+
 COPIES = {aten._to_copy, aten.copy_}
 """Operators that take tensors of several devices."""
 
@@ -66,7 +69,7 @@ class PretendedTensor(Tensor):
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device=torch.device("meta", number),
+            device=torch.device("meta", FIRST + number),
         )
         made.held, made.number = held, number
         return made
@@ -113,8 +116,14 @@ def _told(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("cuda"):
         value = torch.device(value)
     if isinstance(value, torch.device) and value.type == "cuda":
-        return torch.device("meta", value.index or 0)
+        return torch.device("meta", FIRST + (value.index or 0))
     return value
+
+
+def _meant(device: torch.device) -> torch.device:
+    """The device that torch was told of."""
+    pretended = device.type == "meta" and device.index is not None
+    return torch.device("cuda", device.index - FIRST) if pretended else device
 
 
 def _index(value: Any) -> Any:
@@ -163,8 +172,9 @@ class PretendedGPUs(TorchDispatchMode):
 
     def __torch_dispatch__(self, operator, types, arguments=(), options=None):
         options = options or {}
-        if not types and options.get("device", CPU) in (CPU, None):
-            return operator(*arguments, **options)
+        asked = _meant(options.get("device") or CPU)
+        if not types and asked.type != "cuda":
+            return operator(*arguments, **options)  # nothing of it is pretended
         leaves = [*_leaves(arguments), *_leaves(options.values())]
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         device = _device(operator, arguments, options, tensors)
@@ -206,7 +216,7 @@ def _held(value: Any) -> Any:
 
 
 def _placed(value: Any, device: torch.device) -> Any:
-    return PretendedTensor(value, device.index) if isinstance(value, Tensor) and device != CPU else value
+    return PretendedTensor(value, device.index) if isinstance(value, Tensor) and device.type == "cuda" else value
 
 
 def _device(operator, arguments: Sequence, options: Mapping, tensors: list[Tensor]) -> torch.device:
@@ -223,9 +233,7 @@ def _device(operator, arguments: Sequence, options: Mapping, tensors: list[Tenso
                     f"Expected all tensors to be on the same device, but found at least two devices, {found} and "
                     f"{t.device}, in {operator}"
                 )
-    if asked is None:
-        return found
-    return torch.device("cuda", asked.index or 0) if asked.type == "meta" else asked
+    return found if asked is None else _meant(asked)
 
 
 def _taken_from_the_cpu(operator, arguments: Sequence, options: Mapping, tensors: list[Tensor]) -> Iterator[Tensor]:

@@ -129,6 +129,13 @@ def test_a_module_moves_with_its_values_and_back(gpus):
     assert torch.equal(net.double().cpu().weight.float(), values)
 
 
+def test_meta_stays_what_it_is(gpus, x):
+    empty = torch.empty(3, 4, device="meta")
+    assert (empty * 2).is_meta and type(empty) is torch.Tensor
+    with pytest.raises(RuntimeError, match=TOGETHER):
+        x + empty
+
+
 def test_without_its_gpu_a_tensor_is_of_no_use():
     with pretended_gpus():
         x = torch.ones(2, device="cuda")
