@@ -68,7 +68,8 @@ def assert_a_model_is_moved_loaded_and_goes_back(spec: Spec, gpus) -> None:
     after = copied(model)
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     if not job.task.bags:
-        assert model.feature_kernel(job.task.held_out()[:3]).device == SECOND
+        unit = model.unit_features(job.task.held_out()[:3])
+        assert model.feature_kernel(unit, unit).device == SECOND
 
 
 def copied(model: Model) -> dict[str, torch.Tensor]:
