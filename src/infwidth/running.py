@@ -81,7 +81,7 @@ def _made_ready(job: Job) -> Ready:
     job.resources.require_memory(job.task)
     with during(f"{spec.label}: its preparation"):
         predicted = job.resources.predicted(job.task)
-        if spec.run.scale == "demo":
+        if spec.run.scale == "demo" and job.ranks.first:
             _require_minutes(job, predicted)
         if predicted is not None:
             print(f"predicted: {predicted.sentence}", flush=True)

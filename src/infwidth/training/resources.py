@@ -105,7 +105,7 @@ class Resources:
             raise ConfigError(self._too_large(task, free))
 
     def _free(self, device: torch.device) -> int | None:
-        """Bytes that this process can have of a device, which on a CPU it shares with the other ranks of the machine."""
+        """Bytes that this process can have of a device: the CPU's it shares with the other ranks of its machine."""
         free = prediction.free_memory(device)
         return free if free is None or device.type != CPU.type else free // self.shape.ranks.here
 
