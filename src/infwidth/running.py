@@ -81,7 +81,7 @@ def _made_ready(job: Job) -> Ready:
     job.resources.require_memory()
     with during(f"{spec.label}: its preparation"):
         predicted = job.resources.predicted()
-        if spec.run.scale == "demo":
+        if spec.run.scale == "demo" and job.ranks.first:
             _require_minutes(job, predicted)
         print(f"predicted: {predicted.sentence}", flush=True)
         if job.ranks.size > 1:

@@ -1,5 +1,7 @@
 """A model that is split over ranks is the same function, at every step, and what passes between them is predicted."""
 
+import errno
+
 import pytest
 import torch
 
@@ -299,6 +301,21 @@ def test_a_state_of_another_model_is_refused_by_all_ranks_alike():
 
     for like in together(2, refused):
         assert {name: tuple(t.shape) for name, t in like.items()} == {"columns": (V, V), "V": (V, V), "b": (V,)}
+
+
+def test_a_full_disk_is_a_sentence_before_anything_is_gathered(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+
+    def gathered(ranks):
+        net = word_vectors("limit")(ranks)
+        with wholes(net, {"": net.state()}, tmp_path):
+            return True
+
+    with pytest.raises(CheckpointError, match=r"shares of a checkpoint, 0.0 MB, cannot be gathered in .*No space left"):
+        together(2, gathered)
 
 
 def test_more_ranks_than_there_is_to_deal_out_are_refused():

@@ -166,7 +166,7 @@ class Resources:
             raise ConfigError(self._too_large(free, available))
 
     def _free(self, device: torch.device) -> int | None:
-        """Bytes that this process can have of a device, which on a CPU it shares with other ranks."""
+        """Bytes that this process can have of a device: the CPU's it shares with the other ranks of its machine."""
         free = prediction.free_memory(device)
         return free if free is None or device.type != CPU.type else free // self.shape.ranks.here
 

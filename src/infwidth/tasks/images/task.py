@@ -165,6 +165,8 @@ class Images(Task):
         if self.config.feature_regulariser is None:
             return {}
         train, test = (model.unit_features(self.x[split]) for split in ("train", "test"))
+        if not model.ranks.first:
+            return {}  # it has taken part in the features, and the regression is one rank's
         regulariser = self.config.feature_regulariser
         outputs = ridge.classify(model.feature_kernel, train, self.y["train"], test, self.outputs, regulariser)
         return {"feature_regression_accuracy": 100 * (outputs.argmax(1) == self.y["test"]).double().mean().item()}
