@@ -29,6 +29,14 @@ def test_the_page_opens_with_verdicts_and_costs(results):
     assert "| maml | paper | 2 of 3 | 3 | 3 min | 60 s | 1.0 GiB |" in (results / "takes.md").read_text()
 
 
+def test_the_pages_command_names_seeds_only_where_they_are_not_the_planned(results):
+    report.write(results)
+    assert "<pre>make reproduce-maml SCALE=paper</pre>" in (results / "index.html").read_text()
+    helpers.write(results, [record("width_2", seed, 55.0) for seed in range(3)])
+    report.write(results)
+    assert "<pre>make reproduce-maml SCALE=paper SEEDS=3</pre>" in (results / "index.html").read_text()
+
+
 def test_readme_gets_the_table_of_the_claims_and_not_the_numbers(results):
     report.write(results)
     text = "a\n<!-- table: claims -->\nold\n<!-- end -->\nb\n<!-- table: unknown -->\nstays\n<!-- end -->\n"
