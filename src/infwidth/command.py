@@ -118,8 +118,8 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
             raise refused(folder, config_name, overrides, e) from e
         if launcher := _launcher(modules):
             raise InfwidthError(
-                f"{launcher} has failed ({_first_line(e)}); run the same command again, which keeps what is finished, "
-                "as soon as the reason is gone."
+                f"{launcher} has failed ({_first_line(e)}); see to it, then run the same command again, which keeps "
+                "what is finished."
             ) from e
         raise
 

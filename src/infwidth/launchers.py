@@ -32,14 +32,17 @@ def _kind(launcher: Mapping[str, Any]) -> str:
     return launcher["_target_"].rpartition(".")[2]
 
 
-def require_installed(launcher: Mapping[str, Any]) -> None:
-    """ConfigError for Ray's launcher where it is not installed: it is not among the usual requirements."""
-    package = ".".join(launcher["_target_"].split(".")[:2])
-    if _kind(launcher) == "RayLauncher" and find_spec(package) is None:
+def make_ready(launcher: Mapping[str, Any]) -> None:
+    """What is to be done before a launcher is made: ConfigError for Ray's where that is not installed."""
+    if _kind(launcher) != "RayLauncher":
+        return
+    if find_spec("hydra_plugins.hydra_ray_launcher") is None:
         raise ConfigError(
             "hydra/launcher=ray_cluster needs Ray and hydra-ray-launcher, which are not installed; use "
             "pip install -r requirements-ray.txt on every node."
         )
+    # Ray leaves out lines that differ in nothing but numbers, as what two jobs have found may.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 
 
 def threads_of_job(launcher: Mapping[str, Any]) -> int | None:

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from infwidth.command import begin, sentences
 from infwidth.errors import ConfigError, DataError, InfwidthError, OutputError
-from infwidth.launchers import MULTIRUN, NOTES, require_installed, threads_of_job
+from infwidth.launchers import MULTIRUN, NOTES, make_ready, threads_of_job
 from infwidth.runs.compose import unresolved
 from infwidth.runs.folders import require_name
 from infwidth.runs.overrides import jobs
@@ -194,7 +194,7 @@ def _say_if_begun(folder: Path) -> None:
         all_jobs = found(folder)
     except InfwidthError:
         return  # it ends for its own reason, which has been said
-    if any(job.state != "waiting" for job in all_jobs):
+    if any(Note(folder, job.number, job.overrides).read() for job in all_jobs):
         print(progress(folder, all_jobs), flush=True)
 
 
@@ -204,7 +204,7 @@ def require_possible(hydra: DictConfig) -> None:
         if override.startswith("name=") and "$" not in override:
             require_name(override.removeprefix("name="))
     launcher = OmegaConf.to_container(hydra.launcher)
-    require_installed(launcher)
+    make_ready(launcher)
     threads_of_job(launcher)
     batch = hydra.sweeper.get("max_batch_size")
     if batch is not None and batch < 1:
