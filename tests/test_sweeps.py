@@ -185,7 +185,7 @@ def test_a_launcher_that_fails(launcher, said, tmp_path):
     sweep = [*TINY, "name=lost", "model=finite", "model.width=4", "seed=0,1", *launcher]
     kill = "+hydra.callbacks.spy={_target_: tests.spy.Killed, job: 1}"
     done = command("train", "-m", *sweep, kill, folder=tmp_path, check=False)
-    assert done.returncode == 2 and said in done.stderr.splitlines()[-1], done.stderr
+    assert done.returncode == 2 and f"\nerror: {said}" in f"\n{done.stderr}", done.stderr
     assert "2 jobs; " in done.stdout and "2 jobs; 0 finished" not in done.stdout
 
 
