@@ -36,9 +36,7 @@ def _job_of_sweep(config: dict[str, Any], hydra_config: Any) -> None:
     write = note.write if launchers.become_rank(hydra_config.launcher) == 0 else lambda **about: None
     try:
         write()
-        _carry_out(
-            _with_its_share(config, hydra_config), lambda folder: write(run=str(folder), started=time.time())
-        )
+        _carry_out(_with_its_share(config, hydra_config), lambda folder: write(run=str(folder), started=time.time()))
     except Interrupted:
         raise
     except Exception as e:
