@@ -24,6 +24,7 @@ from tests.training.helpers import SMALL
 
 TINY = [o for o in SMALL if not o.startswith(("model", "trainer.epochs"))]
 JOBLIB = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+SUBMITIT = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (Path(CONF) / "sweep").glob("*.yaml")))
@@ -48,6 +49,10 @@ def _run(folder, name, status=None, seconds=100.0):
 
 def progress(folder):
     return sweeps.progress(folder, sweeps.found(folder))
+
+
+def _end(folder):
+    sweeps.Sweep().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
 
 
 def test_progress_of_a_sweep(tmp_path):
@@ -155,31 +160,39 @@ def test_the_end_of_a_sweep_reads_its_notes_once(tmp_path, monkeypatch, capsys):
     read = []
     monkeypatch.setattr(Note, "read", lambda note, before=Note.read: read.append(note.path.name) or before(note))
     with pytest.raises(SystemExit) as e:
-        sweeps.Sweep().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+        _end(folder)
     assert e.value.code == 1 and "1 failed" in capsys.readouterr().out
     assert read == [f"{i}.json" for i in range(5)]
 
 
+def test_a_sweep_whose_jobs_are_not_all_done_has_failed(tmp_path, capsys):
+    """Whatever has become of them: a launcher may lose a job without a word."""
+    folder = _folder(tmp_path, ["seed=0,1"])
+    Note(folder, 0, ["model=finite", "seed=0"]).write(run=_run(folder, "a", "finished"), started=0)
+    with pytest.raises(SystemExit) as e:
+        _end(folder)
+    assert e.value.code == 1 and "1 finished, 0 diverged, 0 failed, 0 running, 1 waiting" in capsys.readouterr().out
+    Note(folder, 1, ["model=finite", "seed=1"]).write(run=_run(folder, "b", "diverged"), started=0)
+    _end(folder)
+
+
 @pytest.mark.parametrize(
-    "launcher, threads",
-    [
-        ({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}, None),
-        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": 2}, 4),
-        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": -1}, 1),
-        ({"_target_": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher", "n_jobs": 20}, 1),
-        ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "cpus_per_task": 6}, 6),
-        (
-            {
-                "_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-                "cpus_per_task": None,
-            },
-            1,
-        ),
-    ],
+    "launcher, said",
+    [(JOBLIB, "the process of a job was killed"), (SUBMITIT, "hydra_submitit_launcher has failed (")],
 )
-def test_threads_are_shared_among_jobs(launcher, threads, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    assert sweeps.threads_of_job(launcher) == threads
+def test_a_launcher_that_fails(launcher, said, tmp_path):
+    """A sentence, and what became of the jobs, although Hydra does not come to the end of the sweep."""
+    sweep = [*TINY, "name=lost", "model=finite", "model.width=4", "seed=0,1", *launcher]
+    kill = "+hydra.callbacks.spy={_target_: tests.spy.Killed, job: 1}"
+    done = command("train", "-m", *sweep, kill, folder=tmp_path, check=False)
+    assert done.returncode == 2 and f"\nerror: {said}" in f"\n{done.stderr}", done.stderr
+    assert "2 jobs; " in done.stdout and "2 jobs; 0 finished" not in done.stdout
+
+
+def test_a_sweep_over_names_knows_its_jobs(tmp_path):
+    """Its jobs' runs lie in several folders, what they say of themselves in the sweep's."""
+    sweep = [*TINY, "name=one,two", "model=finite", "model.width=4"]
+    assert "2 jobs; 2 finished" in command("train", "-m", *sweep, folder=tmp_path).stdout
 
 
 def test_failed_and_diverged_jobs_do_not_stop_a_sweep(tmp_path):
@@ -213,8 +226,7 @@ def test_submitit_runs_a_sweep_on_this_machine(tmp_path):
         "name=local",
         "model=finite",
         "model.width=4,8",
-        "hydra/launcher=submitit_local",
-        "hydra.launcher.timeout_min=5",
+        *SUBMITIT,
         folder=tmp_path,
     )
     assert "2 jobs; 2 finished" in done.stdout

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -113,15 +113,34 @@ def _carry_out(function: Callable[[Any], None], folder: str, config_name: str) -
             "is finished, with fewer jobs at a time (hydra.launcher.n_jobs)."
         ) from e
     except Exception as e:
-        if not _hydras_own(e):
-            raise
-        raise refused(folder, config_name, overrides, e) from e
+        modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(e.__traceback__)]
+        if _hydras_own(modules[-1]):
+            raise refused(folder, config_name, overrides, e) from e
+        if launcher := _launcher(modules):
+            raise InfwidthError(
+                f"{launcher} has failed ({_first_line(e)}); see to it, then run the same command again, which keeps "
+                "what is finished."
+            ) from e
+        raise
 
 
-def _hydras_own(error: Exception) -> bool:
-    """Whether Hydra or OmegaConf raised it, of whatever type: they meet some values with an AssertionError."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].partition(".")[0] in ("hydra", "hydra_plugins", "omegaconf")
+def _hydras_own(module: str) -> bool:
+    """Whether a module is of Hydra or OmegaConf; these meet some values with an AssertionError."""
+    return module.partition(".")[0] in ("hydra", "hydra_plugins", "omegaconf")
+
+
+def _launcher(modules: Sequence[str]) -> str | None:
+    """The plugin, such as hydra_ray_launcher, that starts a sweep's jobs elsewhere, if an error has come through it.
+
+    modules: those that it has come through. A job's own error does not: it is caught where the job is carried out.
+    """
+    plugins = [name.split(".")[1] for name in modules if name.startswith("hydra_plugins.")]
+    return next((name for name in plugins if name.endswith("_launcher")), None)
+
+
+def _first_line(error: Exception) -> str:
+    """Of what an error says, or else its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _job(function: Callable[[Any], None]) -> Callable[[Any], None]:

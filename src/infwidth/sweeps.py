@@ -4,6 +4,7 @@ Hydra keeps a multirun's config beside its runs (multirun.yaml); each job leaves
 run is, or why there is none.
 """
 
+import atexit
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from infwidth.command import begin, sentences
 from infwidth.errors import ConfigError, DataError, InfwidthError, OutputError
+from infwidth.launchers import MULTIRUN, NOTES, make_ready, threads_of_job
 from infwidth.runs.compose import unresolved
 from infwidth.runs.folders import require_name
 from infwidth.runs.overrides import jobs
@@ -29,11 +31,8 @@ from infwidth.training.run_directory import RunDirectory, write_json
 
 DECIDES_NUMBERS = False
 
-MULTIRUN, NOTES = "multirun.yaml", ".jobs"
-STATES = ("finished", "diverged", "failed", "running", "waiting")
-
-JOBS_OF_A_CORE = 16
-"""The most jobs at a time for each core of this machine: every one is a process with a PyTorch of its own."""
+DONE = ("finished", "diverged")
+STATES = (*DONE, "failed", "running", "waiting")
 
 
 def planned(folder: Path) -> list[list[str]]:
@@ -115,7 +114,7 @@ def _job(number: int, overrides: Sequence[str], note: Mapping[str, Any]) -> Job:
     status = summary.get("status")
     if status == "failed":
         return Job(number, overrides, status, _seconds(summary), "its error is in the sweep's output")
-    if status in ("finished", "diverged"):
+    if status in DONE:
         return Job(number, overrides, status, _seconds(summary))
     return Job(number, overrides, "waiting")  # interrupted, or killed before it could say so: to be resumed
 
@@ -132,7 +131,7 @@ def seconds_left(found: Sequence[Job]) -> float | None:
 
     As many are taken to run at a time as are running now; one, if none is.
     """
-    done = [job.seconds for job in found if job.state in ("finished", "diverged")]
+    done = [job.seconds for job in found if job.state in DONE]
     if not done:
         return None
     mean = sum(done) / len(done)
@@ -168,55 +167,35 @@ def _varied(overrides: Sequence[Sequence[str]]) -> set[str]:
     return {key for key, found in values.items() if len(found) > 1}
 
 
-def threads_of_job(launcher: Mapping[str, Any]) -> int | None:
-    """CPU threads for each job of a launcher that runs several at once on this machine, so that they share its cores.
-
-    launcher: Hydra's config of it. None: all cores, one job at a time. Jobs that each used all cores would slow each
-    other down many times over. ConfigError for a number of jobs that cannot be.
-    """
-    target = launcher["_target_"].rsplit(".", 1)[-1]
-    if target == "JoblibLauncher":
-        cores = _cores()
-        return max(1, cores // _at_once(launcher["n_jobs"], cores))
-    if target in ("LocalLauncher", "SlurmLauncher"):
-        return launcher["cpus_per_task"] or 1
-    return None
-
-
-def _at_once(jobs: int | None, cores: int) -> int:
-    """How many jobs joblib runs at a time: -1 means one for each core, -2 one less."""
-    if jobs is None:
-        return 1
-    if not jobs or jobs > JOBS_OF_A_CORE * cores:
-        raise ConfigError(
-            f"hydra.launcher.n_jobs is {jobs}; it is the number of jobs at a time: 1 to {JOBS_OF_A_CORE * cores} on "
-            "this machine, or -1 for one on each core."
-        )
-    return jobs if jobs > 0 else max(1, cores + 1 + jobs)
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Sweep(Callback):
-    """What Hydra calls before a multirun, and at its end."""
+    """What Hydra calls before a multirun, and at its end, which a launcher that fails or Ctrl-C does not come to."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a sweep that cannot be carried out, before any of its jobs begins."""
         begin()
         with sentences():
             require_possible(config.hydra)
+        atexit.register(_say_if_begun, Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what became of the jobs, and exit with status 1 if one failed."""
+        """Say what became of the jobs, and exit with status 1 if one failed or is not done."""
+        atexit.unregister(_say_if_begun)
         folder = Path(config.hydra.sweep.dir)
         with sentences():
             all_jobs = found(folder)
         print(progress(folder, all_jobs), flush=True)
-        if any(job.state == "failed" for job in all_jobs):
+        if any(job.state not in DONE for job in all_jobs):
             sys.exit(1)
+
+
+def _say_if_begun(folder: Path) -> None:
+    """What became of the jobs of a sweep that ends in the middle, at the end of its command."""
+    try:
+        all_jobs = found(folder)
+    except InfwidthError:
+        return  # it ends for its own reason, which has been said
+    if any(Note(folder, job.number, job.overrides).read() for job in all_jobs):
+        print(progress(folder, all_jobs), flush=True)
 
 
 def require_possible(hydra: DictConfig) -> None:
@@ -224,7 +203,9 @@ def require_possible(hydra: DictConfig) -> None:
     for override in itertools.chain(*jobs(_overrides(OmegaConf.to_container(hydra)))):
         if override.startswith("name=") and "$" not in override:
             require_name(override.removeprefix("name="))
-    threads_of_job(OmegaConf.to_container(hydra.launcher))
+    launcher = OmegaConf.to_container(hydra.launcher)
+    make_ready(launcher)
+    threads_of_job(launcher)
     batch = hydra.sweeper.get("max_batch_size")
     if batch is not None and batch < 1:
         raise ConfigError(f"hydra.sweeper.max_batch_size is {batch}; it must be at least 1, or null.")

@@ -21,8 +21,15 @@ COMMANDS = f"{CONF}/command"
 
 # conf/task/*.yaml choose their data with it: ${by_scale:${scale},{demo: glyphs, cpu: omniglot, paper: omniglot}}
 OmegaConf.register_new_resolver("by_scale", lambda scale, choices: choices[scale], replace=True)
-# Hydra makes the folder of a sweep's job before the job begins: a name that leads elsewhere must not resolve.
-OmegaConf.register_new_resolver("folder_of_runs", lambda *parts: str(folder_of_runs(*parts)), replace=True)
+# Hydra makes the folder of a sweep before a job begins: a name that leads elsewhere must not resolve, and where the
+# job's process happens to be must not matter. With use_cache the folder is that of the sweep in all of its jobs, also
+# where they have different names: Hydra hands them what has been made out of the same text.
+OmegaConf.register_new_resolver(
+    "folder_of_sweep",
+    lambda started, results, name: str(Path(started) / folder_of_runs(results, name)),
+    replace=True,
+    use_cache=True,
+)
 
 OF_A_RESOLVER = "ConfigError raised while resolving interpolation: "
 """OmegaConf puts this before what a resolver raises."""

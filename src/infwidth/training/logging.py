@@ -123,6 +123,17 @@ def described(config: Mapping[str, Any], width: int | None, parametrization: str
     }
 
 
+def finish_left_open() -> None:
+    """End the W&B run that an error has left open in this process, as failed: it would swallow the next one."""
+    wandb = sys.modules.get("wandb")
+    if wandb is None or wandb.run is None:
+        return
+    try:
+        wandb.run.finish(exit_code=1)
+    except Exception as e:  # the error that left it open is what counts
+        _say(f"W&B has failed ({connection.reason(e)}); metrics.jsonl has all of the run.")
+
+
 def _started(mode: str, required: bool, **settings: Any):
     """A W&B run, offline if it cannot be one online; None, and that is said, if W&B does not start at all."""
     import wandb
