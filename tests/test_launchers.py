@@ -183,3 +183,12 @@ def test_the_only_task_of_a_job_is_no_rank(monkeypatch):
     for launcher in (BASIC, JOBLIB, LOCAL, {**SLURM, "tasks_per_node": 1, "nodes": 1}, ray()):
         assert launchers.become_rank(launcher) == 0 and "RANK" not in os.environ
     assert launchers.tasks_of_job({**SLURM, "tasks_per_node": 4, "nodes": 2}) == 8
+
+
+def test_the_requirements_of_ray_are_pinned_and_say_why():
+    lines = (REPOSITORY / "requirements-ray.txt").read_text().splitlines()
+    given = [line for line in lines if line and not line.startswith("#")]
+    assert given[0] == "-r requirements.txt" and len(given) > 1
+    for line in given[1:]:
+        package, _, reason = line.partition("#")
+        assert "==" in package and reason

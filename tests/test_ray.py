@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,46 +30,43 @@ PATIENCE = 600
 
 @contextmanager
 def cluster(folder):
-    """A cluster of two nodes of one core and one GPU, number 0 and 1; its address. The GPUs are pretended."""
-    with socket.socket() as free, tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as short:
+    """A cluster of two nodes of one core and one GPU, number 0 and 1; its address. The GPUs are pretended.
+
+    Both are on this machine, so that Ray calls them by one name: what tells them apart is where they are started.
+    """
+    with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    head = [f"--head --port={port} --include-dashboard=false --temp-dir={short}", f"--address=127.0.0.1:{port}"]
-    # The name of a node is not told by Ray where both are on one machine; the folders differ, as do the GPUs.
-    nodes = []
-    try:
-        for number, role in enumerate(head):
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as short, ExitStack() as nodes:
+        head = ("--head", f"--port={address.partition(':')[2]}", "--include-dashboard=false", f"--temp-dir={short}")
+        for number, role in enumerate([head, (f"--address={address}",)]):
             (folder / f"node-{number}").mkdir()
-            environment = {"CUDA_VISIBLE_DEVICES": str(number), "RAY_USAGE_STATS_ENABLED": "0"}
-            nodes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--num-gpus=1"]
-                    + role.split(),
-                    cwd=folder / f"node-{number}",
-                    env={**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **environment},
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            )
-            _until(lambda n=number: _alive(port) > n, f"node {number} is not there")
-        yield f"127.0.0.1:{port}"
-    finally:
-        for node in reversed(nodes):
-            node.terminate()
-            node.wait()
+            nodes.enter_context(_node(folder / f"node-{number}", number, role))
+        yield address
 
 
-def _alive(port):
-    """How many nodes there are."""
-    code = (
-        f"import ray; ray.init('127.0.0.1:{port}', log_to_driver=False, logging_level='ERROR')\n"
-        "print(sum(node['Alive'] for node in ray.nodes()))"
+@contextmanager
+def _node(folder, gpu, role):
+    ours = {"PYTHONPATH": str(REPOSITORY / "src"), "CUDA_VISIBLE_DEVICES": str(gpu), "RAY_USAGE_STATS_ENABLED": "0"}
+    node = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", "--num-gpus=1", *role],
+        cwd=folder,
+        env={**os.environ, **ours},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
-    except subprocess.TimeoutExpired:
-        return 0
-    return int(done.stdout or 0)
+        said = []
+        for line in node.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
+                break
+        assert said and "Ray runtime started" in said[-1], "".join(said)
+        yield
+    finally:
+        node.terminate()  # and with it what it has started
+        node.communicate()
 
 
 def _until(true, otherwise):
