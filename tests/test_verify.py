@@ -11,7 +11,7 @@ from infwidth.errors import ConfigError, DataError
 from infwidth.reporting.claims import book as claims_book
 from infwidth.reporting.claims import costs
 from infwidth.reporting.claims.costs import Prediction
-from infwidth.training.resources import Predicted
+from infwidth.training.resources import Predicted, PredictedPeak
 from tests.commands import command
 from tests.conftest import REPOSITORY
 from tests.reporting.claims import helpers
@@ -81,22 +81,20 @@ def test_overrides_that_decide_numbers_are_refused(chosen):
         verify.run(verify.missing(verify.books(other)), other)
 
 
-def job(predicted, grown=0, every=5):
+def job(state, peak, seconds, every=5):
     """What verify reads of a run that is ready."""
-    resources = SimpleNamespace(
-        predicted=lambda task: predicted, grown=grown, parameter_bytes=100, device=torch.device("cpu")
-    )
-    spec = SimpleNamespace(trainer=SimpleNamespace(checkpoint_every=every))
-    return SimpleNamespace(resources=resources, spec=spec, task=None)
+    found = Predicted(state, PredictedPeak(peak, "training"), seconds, "")
+    resources = SimpleNamespace(predicted=lambda: found, device=torch.device("cpu"))
+    return SimpleNamespace(resources=resources, spec=SimpleNamespace(trainer=SimpleNamespace(checkpoint_every=every)))
 
 
 def test_predictions_are_kept_with_the_disk_that_checkpoints_take(chosen, monkeypatch):
-    jobs = {"width_8": job(Predicted(100, 9.5, "")), "mu_limit": job(Predicted(200, 8.0, ""), grown=70, every=0)}
+    jobs = {"width_8": job(100, 300, 9.5), "mu_limit": job(70, 200, 8.0, every=0)}
     monkeypatch.setattr(verify, "specified", lambda config: jobs[config["row"]])
     verify.predict(verify.books(chosen), chosen)
     (book,) = verify.books(chosen)
-    found = {row: (p.train_seconds, p.parameter_bytes, p.disk_bytes) for (row, _), p in book.predictions.items()}
-    assert found == {"width_8": (9.5, 100, 200), "mu_limit": (8.0, 200, 0)}
+    found = {row: (p.train_seconds, p.memory_bytes, p.disk_bytes) for (row, _), p in book.predictions.items()}
+    assert found == {"width_8": (9.5, 300, 200), "mu_limit": (8.0, 200, 0)}
     monkeypatch.setattr(verify, "specified", lambda config: pytest.fail("is predicted already"))
     verify.predict(verify.books(chosen), chosen)
 
@@ -105,13 +103,13 @@ def test_runs_that_cannot_be_predicted_are_said(chosen, monkeypatch, capsys):
     def specified(config):
         if config["row"] == "width_8":
             raise DataError("omniglot was not found")
-        return job(None)
+        return job(100, 300, None)
 
     monkeypatch.setattr(verify, "specified", specified)
     verify.predict(verify.books(chosen), chosen)
     said = capsys.readouterr().out
     assert "maml/width_8: not predicted: omniglot was not found" in said
-    assert "maml/mu_limit: the program does not predict such runs." in said
+    assert "maml/mu_limit: the time of such runs is not predicted." in said
     assert not verify.books(chosen)[0].predictions
 
 

@@ -182,17 +182,17 @@ def _prediction(book: OfRows, scale: str, row: str, chosen: VerifyConfig) -> Pre
     (first, *_) = runs_of(book, scale, [row], chosen)
     try:
         job = specified(first.config)
-        predicted = job.resources.predicted(job.task)
+        predicted = job.resources.predicted()
     except InfwidthError as e:
         print(f"{book.experiment}/{row}: not predicted: {e}", flush=True)
         return None
-    if predicted is None:
-        print(f"{book.experiment}/{row}: the program does not predict such runs.", flush=True)
+    if predicted.train_seconds is None:
+        print(f"{book.experiment}/{row}: the time of such runs is not predicted.", flush=True)
         return None
-    state = job.resources.grown or job.resources.parameter_bytes
-    disk = 2 * state if job.spec.trainer.checkpoint_every else 0
+    # The present state and the best one, which is what a run asks for at its start.
+    disk = 2 * predicted.state_bytes if job.spec.trainer.checkpoint_every else 0
     hardware = provenance.hardware(job.resources.device)
-    return Prediction(row, scale, predicted.train_seconds, predicted.parameter_bytes, disk, hardware)
+    return Prediction(row, scale, predicted.train_seconds, predicted.peak.bytes, disk, hardware)
 
 
 def say_costs(wanted: Sequence[Missing]) -> None:

@@ -28,7 +28,7 @@ class Prediction:
     row: str
     scale: str
     train_seconds: float
-    parameter_bytes: int
+    memory_bytes: int
     disk_bytes: int
     hardware: str
 
@@ -61,7 +61,7 @@ def recorded(records: Sequence[Record]) -> Cost:
 
 
 def predicted(found: Prediction) -> Cost:
-    return Cost(found.train_seconds, found.parameter_bytes, found.disk_bytes, "of training predicted")
+    return Cost(found.train_seconds, found.memory_bytes, found.disk_bytes, "of training predicted")
 
 
 def guessed(guess: Guess) -> Cost:
@@ -90,7 +90,7 @@ def read(folder: Path) -> dict[tuple[str, str], Prediction]:
     path = folder / PREDICTIONS
     if not path.exists():
         return {}
-    types = {"train_seconds": float, "parameter_bytes": int, "disk_bytes": int}
+    types = {"train_seconds": float, "memory_bytes": int, "disk_bytes": int}
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
         found = [Prediction(**{name: types.get(name, str)(value) for name, value in row.items()}) for row in rows]
