@@ -24,14 +24,20 @@ from infwidth.runs.compose import composed
 
 ALWAYS = ["scale=cpu", "logger=none", "replay=false", "trainer.progress=false"]
 
-IMAGES = ["task.validation_images=1000", "task.feature_regulariser=null"]
-LANDMARKS = [*IMAGES, "model.landmarks=epoch", "task.subset=6000", "trainer.epochs=4"]
-REGRESSED = ["task.subset=8000", "task.feature_regulariser=0.001", "task.validation_images=1000", "trainer.epochs=1"]
+IMAGES = ["trainer.schedule.name=constant", "task.validation_images=1000", "task.feature_regulariser=null"]
+LANDMARKS = [*IMAGES, "model.landmarks=epoch", "task.subset=4000", "trainer.epochs=3"]
+REGRESSED = [
+    "trainer.schedule.name=constant",
+    "task.subset=8000",
+    "task.feature_regulariser=0.001",
+    "task.validation_images=1000",
+    "trainer.epochs=1",
+]
 TEXT = ["data.bytes=5000000", "trainer.steps=300"]
 FEW = ["trainer.epochs=2", "task.steps_per_epoch=50"]
 
 CASES = {
-    "pi_limit": ["experiment=cifar10/pi_limit", *IMAGES, "task.subset=10000", "trainer.epochs=3"],
+    "pi_limit": ["experiment=cifar10/pi_limit", *IMAGES, "task.subset=6000", "trainer.epochs=3"],
     "pi_limit landmarks": ["experiment=cifar10/pi_limit", *LANDMARKS],
     "pi_limit landmarks resumed": ["experiment=cifar10/pi_limit", *LANDMARKS, "trainer.checkpoint_every=1"],
     "pi_limit regression": ["experiment=cifar10/pi_limit", *REGRESSED],
@@ -44,7 +50,7 @@ CASES = {
     "word2vec ntk_limit": ["experiment=word2vec/ntk_limit", *TEXT, "data.min_count=10"],
     "maml mu_limit": ["experiment=maml/mu_limit", *FEW],
     "maml width 8192": ["experiment=maml/width_8192", *FEW],
-    "maml ntk_limit trained": ["experiment=maml/relu_ntk_trained"],
+    "maml ntk_limit trained": ["experiment=maml/relu_ntk_trained", *FEW],
     "maml_pi pi_limit": ["experiment=maml_pi/pi_limit", *FEW, "task.steps_per_epoch=200"],
     "maml_pi pi_net": ["experiment=maml_pi/pi_net_512", *FEW],
 }

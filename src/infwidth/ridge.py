@@ -159,7 +159,7 @@ def classify(
 
 
 def memory(n: int, dtype: torch.dtype) -> int:
-    """Bytes of a matrix (n, n) and of what it is factorised and solved with: a few tiles, or a row of them in float64."""
+    """Bytes of a matrix (n, n) and of what it is factorised and solved with: some tiles, or a row of them in float64."""
     tiles = 6 * min(n, BLOCK) ** 2 * dtype.itemsize
     return n * n * dtype.itemsize + max(tiles, TILE * n * torch.float64.itemsize)
 

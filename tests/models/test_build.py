@@ -138,10 +138,9 @@ def test_memory_is_predicted_before_anything_is_allocated(model):
 
 
 def test_the_largest_that_fits():
-    free = 1000 * 4
-    name, n = largest_fitting(config_of({**MU, "sigma_v": 0.0}), Shape(5, 5, True), free, torch.float32)
-    assert name == "inputs"
-    sizes = [config_of({**MU, "sigma_v": 0.0}).memory(Shape(k, k, True), torch.float32) for k in (n, n + 1)]
+    free, config = 1000 * 4, config_of({**MU, "sigma_v": 0.0})
+    n = largest_fitting("inputs", Shape(5, 5, True), free, lambda shape: config.memory(shape, torch.float32))
+    sizes = [config.memory(Shape(k, k, True), torch.float32) for k in (n, n + 1)]
     assert sizes[0] <= free < sizes[1] and n == 22
 
 

@@ -139,8 +139,8 @@ class Starts:
         """What a run that ends at a step keeps of where it came from.
 
         commit and versions are those of the first start, commits are all if there are several, hardware is all that it
-        ran on; wall_seconds is the sum over all starts, peak_memory_bytes their largest, and so is run_memory_bytes, what
-        is above the memory of the program.
+        ran on; wall_seconds is the sum over all starts, peak_memory_bytes their largest, and so is run_memory_bytes,
+        which is above the memory of the program.
         """
         self.log({"step": step})
         commits = list(dict.fromkeys(start.commit for start in self.all))

@@ -21,7 +21,7 @@ SHARE = 0.9
 MEASUREMENTS = "the measurement of this machine"
 """What a run does before it starts, to say how long it will take."""
 
-LIBRARIES = {"cpu": 40_000_000}
+LIBRARIES = {"cpu": 15_000_000}
 """Bytes that the libraries take for themselves on a device when they first compute: for threads, products, factors."""
 
 
@@ -102,12 +102,14 @@ class Resources:
         most. shape: what another run asks of the model."""
         shape = shape or self.shape
         model = self.model.footprint(shape, self.sizes, self.dtype)
-        always = LIBRARIES.get(self.device.type, 0) + self.task.resident
-        found = {phase: always + taken for phase, taken in self._phases(model, shape).items()}
-        if self.work is not None:
-            found[MEASUREMENTS] = always + prediction.taken_by_measurements(self.work, self.dtype)
+        found = self._phases(model, shape)
         phase = max(found, key=found.get)
-        return PredictedPeak(found[phase], phase)
+        return PredictedPeak(self._there + found[phase], phase)
+
+    @property
+    def _there(self) -> int:
+        """Bytes of what is there before the model is: the libraries, and the data."""
+        return LIBRARIES.get(self.device.type, 0) + self.task.resident
 
     def _phases(self, model: Footprint, shape: Shape) -> dict[str, int]:
         """Bytes by phase, the data apart; the copy of the best state is gone where the run concludes."""
@@ -130,10 +132,9 @@ class Resources:
                 f"a step takes {self.shape.batch} examples of {self.shape.inputs} numbers, {batch / 1e9:.1f} GB, and "
                 f"{self.device} has {free / 1e9:.1f} GB free; lower the key of task that says how many a step takes."
             )
-        # The data are there already, and so are the libraries.
-        there = self.task.resident + LIBRARIES.get(self.device.type, 0)
-        if self.peak().bytes - there > free * SHARE:
-            raise ConfigError(self._too_large(free, int(free * SHARE) + there))
+        available = self._there + int(free * SHARE)
+        if self.peak().bytes > available:
+            raise ConfigError(self._too_large(free, available))
 
     def _too_large(self, free: int, available: int) -> str:
         model, shape, peak = self.model, self.shape, self.peak()
@@ -167,6 +168,9 @@ class Resources:
     def predicted(self) -> "Predicted":
         """Memory and time of the run."""
         peak, work = self.peak(), self.work
+        if work is not None:
+            measuring = self._there + prediction.taken_by_measurements(work, self.dtype)
+            peak = max(peak, PredictedPeak(measuring, MEASUREMENTS), key=lambda peak: peak.bytes)
         memory = f"{peak.bytes / 1e9:.2f} GB of memory at most, in {peak.phase}"
         if work is None:
             return Predicted(self.state_bytes, peak, None, memory)

@@ -1,5 +1,7 @@
 """What a run on images holds in memory: predicted, refused where it does not fit, and given back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,14 +46,14 @@ def test_a_run_too_large_for_the_memory_is_refused_with_what_would_fit(tmp_path,
 
 
 def test_the_largest_number_of_steps_fits_and_one_epoch_more_does_not():
-    config = small_model("pi_limit")
+    config = config_of(small_model("pi_limit"))
     shape = Shape(64, 10, False, 120, 32, 10**6, 160)
-    name, steps = largest_fitting(config_of(config), shape, 10**8, torch.float32)
-    assert name == "steps"
-    sizes = [
-        config_of(config).memory(Shape(64, 10, False, 120, 32, n, 160), torch.float32) for n in (steps, steps + 200)
-    ]
-    assert sizes[0] <= 10**8 < sizes[1]
+
+    def needed(shape):
+        return config.memory(shape, torch.float32)
+
+    steps = largest_fitting("steps", shape, 10**8, needed)
+    assert needed(replace(shape, steps=steps)) <= 10**8 < needed(replace(shape, steps=steps + 1))
 
 
 def test_a_snapshot_of_the_pi_limit_stays_as_it_is_while_training_goes_on():

@@ -33,8 +33,8 @@ LOSS_SHARE = 8
 """The training loss is reported of an eighth of the positions: it is looked at, and decides nothing."""
 
 PREPARED, KEPT = 2000, 2 * (8 + 1)
-"""Bytes for each position of minibatches that are prepared together, measured, and of those that are kept of an epoch, twice
-while they are joined."""
+"""Bytes for each position of minibatches that are prepared together, measured, and of those that are kept of an epoch,
+twice while they are joined."""
 
 NEIGHBOURS = 8
 """Neighbours that are listed of a word."""
