@@ -50,7 +50,7 @@ CASES = {
     "word2vec ntk_limit": ["experiment=word2vec/ntk_limit", *TEXT, "data.min_count=10"],
     "maml mu_limit": ["experiment=maml/mu_limit", *FEW],
     "maml width 8192": ["experiment=maml/width_8192", *FEW],
-    "maml ntk_limit trained": ["experiment=maml/relu_ntk_trained"],
+    "maml ntk_limit trained": ["experiment=maml/relu_ntk_trained", *FEW],
     "maml_pi pi_limit": ["experiment=maml_pi/pi_limit", *FEW, "task.steps_per_epoch=200"],
     "maml_pi pi_net": ["experiment=maml_pi/pi_net_512", *FEW],
 }

@@ -15,6 +15,7 @@ from infwidth.models.linear import start
 from infwidth.models.linear.adapted import ADAPTS as LINEAR_ADAPTS
 from infwidth.models.mlp.adapted import ADAPTS
 from infwidth.models.mlp.multipliers import Factors
+from infwidth.models.mlp.start import layers
 from infwidth.parametrization import ABC, named
 from infwidth.ranks import Exchange
 
@@ -112,16 +113,17 @@ class FiniteConfig(FamilyConfig):
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
         if sizes is not None:
             return start.work(shape.ranks.share(self.width), sizes, dtype.itemsize) * shape.steps
-        return None if self.linear else of_dense_network(self._weights(shape), shape, dtype)
+        return None if self.linear else of_dense_network(sum(self._layers(shape)), shape, dtype)
 
-    def _weights(self, shape: Shape) -> int:
-        return self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
+    def _layers(self, shape: Shape) -> list[int]:
+        """Weights of each layer."""
+        return layers(self.width, self.depth, shape.inputs, shape.outputs)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         # Of the whole, also where it is split: every rank draws it whole before it keeps its share.
         if self.linear:
             return start.state(self._dimension(shape), shape, dtype)
-        return (self._weights(shape) + self.width * self.depth) * dtype.itemsize
+        return (sum(self._layers(shape)) + self.width * self.depth) * dtype.itemsize
 
     def _dimension(self, shape: Shape) -> int:
         """How many coordinates the linear network is trained in."""
@@ -130,9 +132,7 @@ class FiniteConfig(FamilyConfig):
 
     def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
         if not self.linear:
-            return footprint_of_network(
-                self._weights(shape), self.memory(shape, dtype), self.width, self.depth, shape, dtype
-            )
+            return footprint_of_network(self._layers(shape), self.memory(shape, dtype), self.width, shape, dtype)
         m = self._dimension(shape)
         made = self.width * shape.inputs * dtype.itemsize  # the first layer, once more, as it was drawn
         if m < self.width:  # with what spans it, and the basis of that, three times in float64

@@ -13,6 +13,7 @@ from infwidth.models.contract import Model
 from infwidth.models.cost import Footprint, Shape, Sizes, Work, footprint_of_network, of_dense_network
 from infwidth.models.family import Family, Offers
 from infwidth.models.mlp.adapted import ADAPTS
+from infwidth.models.mlp.start import layers
 from infwidth.models.pi.config import PiConfig
 from infwidth.models.pi.sampled import sampled
 from infwidth.parametrization import ABC
@@ -49,20 +50,19 @@ class PiNetConfig(PiConfig):
     def grows_with(self) -> str:
         return "inputs"
 
-    def _weights(self, shape: Shape) -> int:
-        return self.width * (shape.inputs + shape.outputs + (self.depth - 1) * self.width)
+    def _layers(self, shape: Shape) -> list[int]:
+        """Weights of each layer."""
+        return layers(self.width, self.depth, shape.inputs, shape.outputs)
 
     def work(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Work | None:
-        return of_dense_network(self._weights(shape), shape, dtype)
+        return of_dense_network(sum(self._layers(shape)), shape, dtype)
 
     def memory(self, shape: Shape, dtype: torch.dtype) -> int:
         spans = self.depth * self.width * self.rank if self.rank < self.width else 0
-        return (self._weights(shape) + self.depth * self.width + spans) * dtype.itemsize
+        return (sum(self._layers(shape)) + self.depth * self.width + spans) * dtype.itemsize
 
     def footprint(self, shape: Shape, sizes: Sizes | None, dtype: torch.dtype) -> Footprint:
-        return footprint_of_network(
-            self._weights(shape), self.memory(shape, dtype), self.width, self.depth, shape, dtype
-        )
+        return footprint_of_network(self._layers(shape), self.memory(shape, dtype), self.width, shape, dtype)
 
 
 FAMILY = Family("pi_net", PiNetConfig, chooses=False)

@@ -24,7 +24,7 @@ SHARE = 0.9
 MEASUREMENTS = "the measurement of this machine"
 """What a run does before it starts, to say how long it will take."""
 
-LIBRARIES = {"cpu": 40_000_000}
+LIBRARIES = {"cpu": 15_000_000}
 """Bytes that the libraries take for themselves on a device when they first compute: for threads, products, factors."""
 
 

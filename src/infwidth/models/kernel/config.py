@@ -159,5 +159,6 @@ class KernelConfig(FamilyConfig):
         # Room for rows doubles when it is used up, and is then there twice for a moment.
         rows = shape.batch << max(shape.steps - 1, 0).bit_length() if shape.steps else 0
         held = rows * (shape.inputs + shape.outputs) * size
-        tiles = 6 * min(TILE, max(shape.at_once, shape.batch) * min(rows, TILE)) * size
-        return Footprint(held, state, {TRAINING: tiles, EVALUATION: evaluation + tiles})
+        # Tiles of steps, which grow with every step, stay with the C library when those of an evaluation are taken.
+        tiles = [6 * min(TILE, examples * rows) * size for examples in (shape.batch, shape.at_once)]
+        return Footprint(held, state, {TRAINING: tiles[0], EVALUATION: evaluation + sum(tiles)})

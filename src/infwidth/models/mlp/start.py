@@ -1,5 +1,6 @@
 """How finite multilayer perceptrons start in an abc-parametrization."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -43,3 +44,9 @@ def finite(
         torch.zeros(sizes[l], dtype=dtype) if multipliers.biases[l - 1] else None for l in range(1, abc.depth + 2)
     ]
     return MLP(weights, biases, multipliers, activation)
+
+
+def layers(width: int, depth: int, inputs: int, outputs: int) -> list[int]:
+    """How many weights each layer of a network of one width has."""
+    sizes = [inputs, *[width] * depth, outputs]
+    return [below * above for below, above in itertools.pairwise(sizes)]

@@ -22,7 +22,7 @@ from infwidth.tasks.losses import accuracy, cross_entropy, cross_entropy_cotange
 
 EVALUATED_AT_ONCE = 1000
 
-READ_AT_ONCE = 1000
+READ_AT_ONCE = 50
 """Images that are read, and made numbers of, together."""
 
 HELD_OUT = 1000
