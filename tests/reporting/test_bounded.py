@@ -94,6 +94,17 @@ def test_a_change_beyond_the_tolerance_is_said(results):
     )
 
 
+def test_rows_without_their_exact_one_stand_by_themselves(results):
+    kept = json.loads((results / NAME / bounded.KEPT).read_text())["content"]
+    found = [
+        bounded.Epoch(**{k: float("nan") if v is None else v for k, v in epoch.items()})
+        for epoch in kept
+        if epoch["row"] == "epoch"
+    ]
+    line = bounded.table(found, {"epoch": "exact"}, {"epoch": [by_row(results)["epoch"]]}, {}).iloc[0]
+    assert line["row"] == "epoch" and line["rows"] == "1,032" and not line["difference to exact, by seed"]
+
+
 def test_numbers_of_landmarks(results):
     assert table.of_landmarks({"landmarks": 8192, "older_rows": 1.0}) == "landmarks: newest 8,192 rows"
     assert table.of_landmarks({"landmarks": None}) == table.of_landmarks({}) == ""

@@ -116,11 +116,12 @@ def _apart(folder: Path, exact: Path | None, epoch: int) -> tuple[float, float]:
 def table(
     found: Sequence[Epoch], exact: Mapping[str, str], drawn: Mapping[str, Sequence[Record]], labels: Mapping[str, str]
 ) -> pd.DataFrame:
-    """A line per row: means over the seeds that the exact row has too, at the end of training."""
+    """A line per row: means over the seeds that the exact row has too, at the end of training; over all of its own
+    where there is no exact one."""
     frame = pd.DataFrame([asdict(epoch) for epoch in found])
     lines = []
     for row in dict.fromkeys(frame.row):
-        other = exact.get(row)
+        other = exact.get(row) if exact.get(row) in set(frame.row) else None
         seeds = set(frame.seed[frame.row == row]) & set(frame.seed[frame.row == (other or row)])
         if not seeds:
             continue
