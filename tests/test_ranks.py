@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -73,11 +74,8 @@ def test_a_rank_that_does_not_answer_is_a_sentence():
 )
 def test_the_memory_of_a_rank_is_its_share(keys, shape, least, most):
     model = config_of(keys)
-    of = lambda ranks: model.memory(Shape(**{**vars(shape), "ranks": ranks}), torch.float32)
-    assert least <= of(Ranks(0, 2)) / of(ALONE) <= most
-    # What is to be saved is the whole.
-    grown = lambda ranks: model.grown(Shape(**{**vars(shape), "ranks": ranks}), torch.float32)
-    assert grown(Ranks(0, 2)) == grown(ALONE)
+    held = lambda ranks: model.footprint(replace(shape, ranks=ranks), None, torch.float32).held
+    assert least <= held(Ranks(0, 2)) / held(ALONE) <= most
 
 
 def test_ranks_of_a_machine_have_a_gpu_each_and_share_the_memory_of_its_cpu(monkeypatch):
@@ -94,7 +92,7 @@ def test_ranks_of_a_machine_have_a_gpu_each_and_share_the_memory_of_its_cpu(monk
     monkeypatch.setattr(resources.prediction, "free_memory", lambda device: 900)
     cpu = torch.device("cpu")
     for ranks, free in ((ALONE, 900), (Ranks(0, 3, 0, 3), 300), (Ranks(0, 3, 0, 1), 900)):
-        assert resources.Resources(None, Shape(1, 1, ranks=ranks), cpu, torch.float32)._free(cpu) == free
+        assert resources.Resources(None, None, Shape(1, 1, ranks=ranks), cpu, torch.float32)._free(cpu) == free
 
 
 def test_a_signal_that_torchrun_passes_on_is_not_a_second_wish():

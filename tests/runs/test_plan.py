@@ -64,7 +64,8 @@ def recipe_of(folder, monkeypatch, change):
     """The recipe of cifar10 with a change, as an experiment of that name."""
     text = (plans.EXPERIMENTS / "cifar10" / "recipe.yaml").read_text()
     (folder / "cifar10").mkdir(exist_ok=True)
-    (folder / "cifar10" / "recipe.yaml").write_text(text.replace("paper: {seeds: 1,", f"paper: {{{change},"))
+    paper = f"paper: {{{change}, candidates: false, rows: null}}\n"
+    (folder / "cifar10" / "recipe.yaml").write_text(text[: text.index("paper:")] + paper)
     monkeypatch.setattr(plans, "EXPERIMENTS", folder)
     return plan_of("cifar10")
 

@@ -21,6 +21,9 @@ CPU = torch.device("cpu")
 SHARE = 0.9
 """Of the free memory, that a run may be predicted to take."""
 
+MOST_RANKS = 4096
+"""As many are tried for a run that is too large for fewer."""
+
 MEASUREMENTS = "the measurement of this machine"
 """What a run does before it starts, to say how long it will take."""
 
@@ -186,8 +189,18 @@ class Resources:
         return (
             f"model={model.name} with {shape.inputs} inputs and {shape.outputs} outputs needs "
             f"{peak.bytes / 1e9:.1f} GB at its peak, in {peak.phase}, and {self.device} has {free / 1e9:.1f} GB free "
-            f"beside the data; {self._remedy(peak, available)} take a device with more memory (trainer.device)."
+            f"beside the data; {self._remedy(peak, available)} {self._more_ranks(available)}take a device with more "
+            "memory (trainer.device)."
         )
+
+    def _more_ranks(self, available: int) -> str:
+        """A part of a sentence that says how many processes suffice, with so many bytes each; empty where none do."""
+        if self.model.splits(self.shape) is None:
+            return ""
+        for size in range(self.shape.ranks.size + 1, MOST_RANKS + 1):
+            if self.peak(replace(self.shape, ranks=Ranks(0, size))).bytes <= available:
+                return f"start torchrun with {size} ranks that have as much memory each, or "
+        return ""
 
     def _remedy(self, peak: PredictedPeak, available: int) -> str:
         """The beginning of a sentence that says how to get down to so many bytes."""

@@ -43,7 +43,8 @@ def test_what_has_no_meaning_says_why(overrides, message, tmp_path):
 def test_a_vocabulary_too_large_for_the_memory_is_refused_before_it_is_allocated(tmp_path, monkeypatch):
     """2 V^2 + V float32 numbers, as many for the gradients of a step, and what an evaluation takes."""
     monkeypatch.setattr(prediction, "free_memory", lambda device: 1_600_000)
-    said = r"GB at its peak, in .* the largest vocabulary that fits has \d+ words: set data.min_count=\d+ \(\d+ words"
+    said = r"GB at its peak, in .* the largest vocabulary that fits has \d+ words: set data.min_count=\d+ \(\d+ words.*"
+    said += r"start torchrun with \d+ ranks that have as much memory each, or take a device with more memory"
     with pytest.raises(ConfigError, match=said):
         train.run(small(tmp_path, "task=word2vec", "model=mu_limit"))
 
