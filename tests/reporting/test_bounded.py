@@ -54,7 +54,7 @@ def test_every_number_is_that_of_the_runs(results):
 
 def test_table_figures_and_notes(results):
     text = (results / NAME / "table.md").read_text()
-    assert "## Bounded rows beside all rows, demo scale, digits (scikit-learn)" in text
+    assert "**Bounded rows beside all rows, demo scale, digits (scikit-learn)**" in text
     assert "landmarks: last epoch (demo): a projection changed a layer's outputs on held-out inputs by 0." in text
     assert all(
         (results / NAME / f"{name}.{kind}").exists() for name in ("bounded", "landmarks") for kind in ("png", "svg")

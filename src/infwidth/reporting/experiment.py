@@ -91,7 +91,7 @@ def _section(plan: Plan, lines: Sequence[Line], planned: Sequence[Record], outpu
     if compared:
         tables.append((f"{BOUNDED}, {view.made}", bounded.table(compared, recipe.exact, view.drawn, labels)))
     text = "".join(f"- {note}\n" for note in notes)
-    more = "".join(f"\n## {title}\n\n{table.markdown(frame)}" for title, frame in tables if title.startswith(BOUNDED))
+    more = "".join(f"\n**{title}**\n\n{table.markdown(frame)}" for title, frame in tables if title.startswith(BOUNDED))
     (output / "table.md").write_text(f"# {recipe.title}\n\n{table.markdown(shown)}\n{text}{more}", encoding="utf-8")
     pictures = _pictures(plan, view, built, labels, panels, output, bool(paper.data.eq(view.data).any()))
     if compared:
