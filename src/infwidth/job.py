@@ -62,7 +62,7 @@ class Job:
         if self.ranks.size == 1:
             return self
         resources = replace(self.resources, shape=replace(self.resources.shape, ranks=ALONE))
-        resources.require_memory(self.task)
+        resources.require_memory()
         return replace(self, resources=resources)
 
     def ended(self) -> dict[str, Any] | None:
